@@ -1,0 +1,301 @@
+"""Baking: a trained model becomes a table of token vectors.
+
+Every token's vector is the same whatever stands around it. So the trained model is run once over the vocabulary, one
+token at a time, and its outputs are the new token table: the language model's table, the token weights and the
+projection are then thrown away.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, cast, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from huggingface_hub import EvalResult, ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize
+from torch import Tensor, nn
+from tqdm.autonotebook import tqdm
+
+from wordllama_st.errors import BakeError
+from wordllama_st.formats import sentence_transformers as stock_format
+from wordllama_st.formats.static_table import StaticTable
+from wordllama_st.model_card import static_model_card
+from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection
+from wordllama_st.modules.stock import stock_modules
+from wordllama_st.staging import check_output
+from wordllama_st.tokenization import plain_tokenizer
+
+logger = logging.getLogger(__name__)
+
+#: How far a baked vector may be from the model's own, relative to its length.
+TOLERANCE = 1e-5
+#: Table bytes, as float32, that go through the modules at a time.
+CHUNK_BYTES = 2**26
+
+#: What baked and trained model are compared on: scripts with and without spaces, code, whitespace, nothing, a lot.
+PROBES = [
+    "The quick brown fox jumps over the lazy dog.",
+    "Съешь же ещё этих мягких французских булок, да выпей чаю.",
+    "天地玄黄,宇宙洪荒。日月盈昃,辰宿列张。",
+    "いろはにほへと ちりぬるを",
+    "نص حكيم له سر قاطع وذو شأن عظيم",
+    "ऋषियों को सताने वाले दुष्ट राक्षसों के राजा",
+    "def mean(xs: list[float]) -> float:\n    return sum(xs) / len(xs)  # 0 < n\n",
+    "  two  spaces\ttab\r\nnewline \U0001f469\u200d\U0001f52c e\u0301 \x00",
+    "a",
+    "",
+]
+PROBES.append(" ".join(PROBES) * 20)
+
+
+@overload
+def bake(
+    model: SentenceTransformer,
+    path: str | Path | None = None,
+    *,
+    dim: int | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+    overwrite: bool = False,
+    show_progress_bar: bool | None = None,
+) -> SentenceTransformer: ...
+
+
+@overload
+def bake(
+    model: SentenceTransformer,
+    path: str | Path | None = None,
+    *,
+    dim: Sequence[int],
+    dtype: Literal["float32", "float16"] = "float32",
+    overwrite: bool = False,
+    show_progress_bar: bool | None = None,
+) -> dict[int, SentenceTransformer]: ...
+
+
+def bake(
+    model: SentenceTransformer,
+    path: str | Path | None = None,
+    *,
+    dim: int | Sequence[int] | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+    overwrite: bool = False,
+    show_progress_bar: bool | None = None,
+) -> SentenceTransformer | dict[int, SentenceTransformer]:
+    """Turn a trained model into a static one that the stock library loads with nothing of this package installed.
+
+    Each of the V tokens goes through the very modules that were trained, as a text of its own. A last ``Normalize``
+    is kept behind the table; a last ``Binarize`` is left to ``encode(precision="ubinary")``. On texts in several
+    scripts, code, nothing and a very long one, the result must agree with the model to a relative 1e-5.
+    ``max_seq_length`` is for training and ends there: the static model reads every text whole.
+
+    Args:
+        model: :class:`~wordllama_st.modules.LLMTokenEmbedding` and the modules behind it.
+        path: Directory to save to, in the layout that sentence-transformers 3.2 and later load; it appears when it
+            is complete. None saves nothing.
+        dim: Matryoshka dim to cut the vectors to; all of the model's if None. For several, the table is computed once
+            and each is saved beside the others, at ``path`` with ``-dim`` behind it.
+        dtype: Of the table. float16 halves the file; ``encode`` then returns float16.
+        overwrite: Whether to replace what is at ``path``.
+        show_progress_bar: None shows it when this package logs at INFO, as the library does.
+
+    Returns:
+        The static model, or {dim: static model} for several.
+
+    Raises:
+        BakeError: If the model's vector of a text is not the mean of its tokens' vectors (it names the module that is
+            to blame), ``dim`` is larger than the model's, or the table is not finite in ``dtype``.
+        OutputExistsError: If ``path`` has content and ``overwrite`` is not set.
+    """
+    modules, normalize = _split(model)
+    # In float64 what is linear is seen to be: a sum of thousands of float32 vectors is itself off by up to 1e-5.
+    exact = [copy.deepcopy(module).double().eval() for module in modules]
+    width = _check_bakeable(exact)
+    several = isinstance(dim, Sequence)
+    dims = list(dim) if isinstance(dim, Sequence) else [dim or model.truncate_dim or width]
+    for d in dims:
+        if not 1 <= d <= width:
+            raise BakeError(f"The model's vectors have {width} dimensions; they cannot be cut to {d}.")
+    outputs = {d: Path(f"{path}-{d}" if several else path) for d in dims} if path is not None else {}
+    for output in outputs.values():
+        check_output(output, overwrite=overwrite)
+
+    core = [copy.deepcopy(module).float().eval() for module in modules]
+    table = StaticTable(_token_vectors(core, show_progress_bar), plain_tokenizer(model.tokenizer), normalize)
+    _verify(table, exact)
+
+    tables = {d: _cast(table.truncated(d), dtype) for d in dims}
+    settings: dict[str, Any] = {
+        "prompts": dict(model.prompts),
+        "default_prompt_name": model.default_prompt_name,
+        "similarity_fn_name": model.similarity_fn_name,
+    }
+    card_data = _card_data(model) if outputs else {}
+    for d, output in outputs.items():
+        shape = tables[d].weight.shape
+        scores = _scores(card_data, d, width)
+        card = static_model_card(output.name, (shape[0], shape[1]), _origin(model, card_data), scores)
+        stock_format.save(tables[d], output, card=card, settings=settings, overwrite=overwrite)
+    baked = {d: SentenceTransformer(modules=stock_modules(tables[d]), **settings) for d in dims}
+    return baked if several else baked[dims[0]]
+
+
+def _split(model: SentenceTransformer) -> tuple[list[nn.Module], bool]:
+    """The modules that become the table, and whether to normalize behind it."""
+    modules = list(model)
+    if not isinstance(modules[0], LLMTokenEmbedding):
+        raise BakeError(
+            f"Only a model that begins with LLMTokenEmbedding can be baked; this one begins with "
+            f"{type(modules[0]).__name__}."
+        )
+    normalize = False
+    while isinstance(modules[-1], (Normalize, Binarize)):
+        normalize |= isinstance(modules.pop(), Normalize)
+    return modules, normalize
+
+
+@torch.inference_mode()
+def _embed(core: Sequence[nn.Module], features: dict[str, Any]) -> Tensor | None:
+    """The sentence embeddings [B, d], or None if these modules do not get as far as that."""
+    device = next((parameter.device for module in core for parameter in module.parameters()), "cpu")
+    features = {key: value.to(device) for key, value in features.items()}
+    for module in core:
+        features = module(features)
+    embedding: Tensor | None = features.get("sentence_embedding")
+    return None if embedding is None else embedding.cpu()
+
+
+def _embed_tokens(core: Sequence[nn.Module], token_ids: Tensor) -> Tensor | None:
+    """Each token as a text of its own."""
+    column = token_ids.unsqueeze(1)
+    return _embed(core, {"input_ids": column, "attention_mask": torch.ones_like(column)})
+
+
+def _probe_features(core: Sequence[nn.Module]) -> dict[str, Tensor]:
+    tokens: Any = core[0]
+    features: dict[str, Tensor] = tokens.preprocess(PROBES, max_length=sys.maxsize)
+    return features
+
+
+def _check_bakeable(core: Sequence[nn.Module]) -> int:
+    """Check on the probes that the mean of token vectors is the text's vector, module by module, before any work.
+
+    Returns:
+        d, the length of the vectors.
+    """
+    features = _probe_features(core)
+    mask = features["attention_mask"].bool()
+    token_ids, rows = features["input_ids"][mask].unique(return_inverse=True)
+    counts = mask.sum(dim=1)
+    for depth in range(1, len(core) + 1):
+        expected = _embed(core[:depth], features)
+        vectors = _embed_tokens(core[:depth], token_ids)
+        if expected is None or vectors is None:
+            continue
+        means = F.embedding_bag(rows, vectors, counts.cumsum(0) - counts, mode="mean")
+        if (error := _relative_error(means, expected)) > TOLERANCE:
+            culprit = core[depth - 1]
+            hint = " A Projection with a hidden layer belongs in front of WeightedPool." * isinstance(
+                culprit, Projection
+            )
+            raise BakeError(
+                f"{type(culprit).__name__} (module {depth - 1}) cannot be baked: behind it, a text's vector is no "
+                f"longer the mean of its tokens' vectors (they differ by {error:.1e}, relative).{hint}"
+            )
+    if expected is None:
+        raise BakeError("The model's modules produce no sentence_embedding; is there a WeightedPool among them?")
+    return expected.shape[1]
+
+
+def _token_vectors(core: Sequence[nn.Module], show_progress_bar: bool | None) -> npt.NDArray[np.float32]:
+    """Run the modules over the whole vocabulary, [V, d]."""
+    tokens: Any = core[0]
+    codebook = tokens.codebook
+    if show_progress_bar is None:
+        show_progress_bar = logger.isEnabledFor(logging.INFO)
+    chunks = torch.arange(codebook.num_embeddings).split(max(1, CHUNK_BYTES // (4 * codebook.embedding_dim)))
+    table: npt.NDArray[np.float32] | None = None
+    for ids in tqdm(chunks, desc="Baking", unit="chunk", disable=not show_progress_bar):
+        vectors = cast(Tensor, _embed_tokens(core, ids)).numpy()
+        if table is None:
+            table = np.empty((codebook.num_embeddings, vectors.shape[1]), dtype=np.float32)
+        table[ids.numpy()] = vectors
+    return cast("npt.NDArray[np.float32]", table)
+
+
+def _verify(table: StaticTable, exact: Sequence[nn.Module]) -> None:
+    """Check the finished table, read as the stock library reads it, against the model."""
+    embedding: Any = stock_modules(table)[0]
+    static = _embed([embedding], embedding.preprocess(PROBES))
+    error = _relative_error(cast(Tensor, static), cast(Tensor, _embed(exact, _probe_features(exact))))
+    if error > TOLERANCE:
+        raise BakeError(f"The baked model differs from the trained one by {error:.1e}, relative; nothing was written.")
+
+
+def _relative_error(actual: Tensor, expected: Tensor) -> float:
+    """The largest distance of two vectors, in lengths of the expected one; NaN counts as infinite."""
+    lengths = expected.norm(dim=1)
+    distances = (actual - expected).norm(dim=1) / lengths.clamp(min=1e-3 * float(lengths.median()) + 1e-30)
+    return float(distances.nan_to_num(nan=torch.inf).max())
+
+
+def _cast(table: StaticTable, dtype: str) -> StaticTable:
+    if dtype not in ("float32", "float16"):
+        raise BakeError(f"A static table is float32 or float16, not {dtype}.")
+    with np.errstate(over="ignore"):
+        weight = table.weight.astype(dtype, copy=False)
+    if not np.isfinite(weight).all():
+        raise BakeError(f"The model's token vectors are not all finite in {dtype}: training diverged, or use float32.")
+    return replace(table, weight=weight)
+
+
+def _origin(model: SentenceTransformer, card: dict[str, Any]) -> list[str]:
+    """What a model was made from, for its card."""
+    tokens: Any = model[0]
+    made_from = tokens.codebook.provenance
+    source = made_from.source or "a token table in memory"
+    tensor = f", tensor `{made_from.tensor_name}`" if made_from.tensor_name else ""
+    # The library's cards carry these two as tags.
+    tagged: dict[str, list[str]] = {"dataset_size": [], "loss": []}
+    for tag in card.get("tags") or []:
+        key, _, value = tag.partition(":")
+        tagged.get(key, []).append(value)
+    sizes, losses = (", ".join(values) for values in tagged.values())
+    return [
+        f"The token table of {source}{tensor}: {list(made_from.shape)} {made_from.dtype}, sha256 `{made_from.sha256}`",
+        f"Modules over it: {' → '.join(f'`{module!r}`' for module in model)}",
+        *([f"Trained on {sizes} rows with {losses}"] if sizes and losses else []),
+        f"Baked, and checked against the trained model on {len(PROBES)} texts: they differ by less than "
+        f"{TOLERANCE:.0e}, relative",
+    ]
+
+
+def _card_data(model: SentenceTransformer) -> dict[str, Any]:
+    """What the library's model card says of a model: of its training in this process, or in the card it came with."""
+    data = model.model_card_data
+    text = getattr(model, "_model_card_text", None)
+    if text and not data.eval_results_dict:
+        return dict(ModelCard(text).data.to_dict())
+    return {"tags": data.tags, **(data.format_eval_metrics() if data.eval_results_dict else {})}
+
+
+def _scores(card: dict[str, Any], dim: int, width: int) -> list[EvalResult]:
+    """The scores that were measured at ``dim`` dimensions; an evaluator says so by a name that ends in ``-dim``."""
+    if not card.get("model-index"):
+        return []
+    _, results = model_index_to_eval_results(card["model-index"])
+
+    def measured_at(result: EvalResult) -> int:
+        suffix = result.dataset_type.rpartition("-")[2]
+        return int(suffix) if suffix.isdecimal() and int(suffix) <= width else width
+
+    return [result for result in results if measured_at(result) == dim]

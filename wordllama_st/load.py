@@ -1,0 +1,78 @@
+"""Load a trained, un-baked model without ``trust_remote_code``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Module
+from sentence_transformers.util import import_from_string
+from torch import nn
+
+from wordllama_st.errors import ModelLoadError
+from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection, WeightedPool
+
+LIBRARY = "sentence_transformers."
+OWN_MODULES: tuple[type[Module], ...] = (Binarize, LLMTokenEmbedding, Projection, WeightedPool)
+
+
+def load_model(path: str | Path, *, device: str | None = None) -> SentenceTransformer:
+    """Load a model that ``save_pretrained`` wrote, admitting only this package's modules and the library's.
+
+    The stock class loads it too, with ``trust_remote_code=True``, as it must for any module that is not its own. That
+    flag lets a model run whatever code it names; here the names are checked instead, and none is imported that is not
+    a module of one of the two packages.
+
+    Args:
+        path: The model's directory.
+        device: Where to put it; the library's choice if None.
+
+    Raises:
+        ModelLoadError: If the directory holds no model, or one with a module from elsewhere.
+    """
+    path = Path(path)
+    entries = _read_json(path / "modules.json", f"{path} holds no sentence-transformers model")
+    config = _read_json(path / "config_sentence_transformers.json", f"{path} holds no complete model")
+    try:
+        listed = [(_module_class(entry["type"]), entry["path"]) for entry in entries]
+    except (KeyError, TypeError) as error:
+        raise ModelLoadError(f"{path / 'modules.json'} lists no modules as the library does: {error!r}.") from error
+    loaded: list[nn.Module] = [module.load(str(path), subfolder=subfolder) for module, subfolder in listed]
+    model = SentenceTransformer(
+        modules=loaded,
+        device=device,
+        prompts=config.get("prompts"),
+        default_prompt_name=config.get("default_prompt_name"),
+        similarity_fn_name=config.get("similarity_fn_name"),
+    )
+    if (card := path / "README.md").is_file():
+        # As the library does when it loads by path: a model that is not trained further keeps its card.
+        model._model_card_text = card.read_text(encoding="utf-8")  # type: ignore[assignment]
+    return model
+
+
+def _module_class(reference: str) -> type[Module]:
+    for own in OWN_MODULES:
+        if reference == f"{own.__module__}.{own.__name__}":
+            return own
+    try:
+        module_class = import_from_string(reference) if reference.startswith(LIBRARY) else None
+    except (ImportError, AttributeError):
+        module_class = None
+    if not (isinstance(module_class, type) and issubclass(module_class, Module)):
+        raise ModelLoadError(
+            f"The model names {reference!r}, which is a module neither of wordllama-st nor of sentence-transformers. "
+            f"If you trust it, load it with SentenceTransformer(path, trust_remote_code=True)."
+        )
+    return module_class
+
+
+def _read_json(path: Path, otherwise: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelLoadError(f"{otherwise}: there is no {path.name}.") from None
+    except ValueError as error:
+        raise ModelLoadError(f"{path} is not JSON: {error}.") from error

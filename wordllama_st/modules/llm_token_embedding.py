@@ -1,0 +1,128 @@
+"""The input module: a language model's token table, frozen and mapped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers.base.modules import InputModule
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from wordllama_st.codebook import Codebook
+
+try:
+    from typing import Self
+except ImportError:
+    from typing_extensions import Self
+
+
+class LLMTokenEmbedding(InputModule):
+    """Looks tokens up in the frozen token table of a language model.
+
+    The table is neither a parameter nor a buffer. It keeps its dtype, stays in host memory mapped from its file
+    (processes on one machine share the pages), is never given to the optimiser or broadcast between ranks, and is
+    hard-linked into checkpoints.
+
+    What comes out is not ``token_embeddings`` of shape [batch, length, D] but the table and indices into it (see
+    :mod:`wordllama_st.modules.token_features`), which :class:`~wordllama_st.modules.WeightedPool` sums in one step.
+
+    Args:
+        codebook: The token table [V, D] and its tokenizer.
+        max_seq_length: Tokens of a text beyond this number are left out. None, the default, reads every text whole.
+
+    Example:
+        ::
+
+            from sentence_transformers import SentenceTransformer
+            from wordllama_st import Codebook, LLMTokenEmbedding, Projection, WeightedPool
+
+            codebook = Codebook.load("llama-codebook")
+            model = SentenceTransformer(
+                modules=[
+                    LLMTokenEmbedding(codebook),
+                    WeightedPool(codebook.num_embeddings),
+                    Projection(codebook.embedding_dim, 256),
+                ]
+            )
+    """
+
+    config_keys: list[str] = ["max_seq_length"]
+    save_in_root: bool = False
+
+    def __init__(self, codebook: Codebook, max_seq_length: int | None = None) -> None:
+        super().__init__()
+        self.codebook = codebook
+        self.max_seq_length = max_seq_length
+
+    @property
+    def tokenizer(self) -> Tokenizer:  # type: ignore[override]
+        """The codebook's tokenizer."""
+        return self.codebook.tokenizer
+
+    def preprocess(  # type: ignore[override]
+        self, inputs: Sequence[str], prompt: str | None = None, max_length: int | None = None, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Tokenize texts, without special tokens.
+
+        Args:
+            inputs: B texts.
+            prompt: Put in front of each.
+            max_length: Overrides ``max_seq_length`` for this call.
+
+        Returns:
+            ``input_ids`` and ``attention_mask``, [B, L] int64, padded on the right with id 0.
+        """
+        texts = self._prepend_prompt(list(inputs), prompt) if prompt else list(inputs)
+        limit = max_length or self.max_seq_length or math.inf
+        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        ids = [encoding.ids if len(encoding) <= limit else encoding.ids[: int(limit)] for encoding in encodings]
+        lengths = np.array([len(text_ids) for text_ids in ids])
+        mask = np.arange(max(1, lengths.max())) < lengths[:, None]
+        input_ids = np.zeros(mask.shape, dtype=np.int64)
+        input_ids[mask] = np.fromiter((token_id for text_ids in ids for token_id in text_ids), np.int64, lengths.sum())
+        return {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+
+    def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        mask = features["attention_mask"].bool()
+        token_ids = features["input_ids"][mask]
+        features.update(
+            token_table=self.codebook.weight,
+            token_rows=token_ids,
+            token_ids=token_ids,
+            token_counts=mask.sum(dim=1),
+        )
+        return features
+
+    def get_embedding_dimension(self) -> int:
+        return self.codebook.embedding_dim
+
+    def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
+        self.save_config(output_path)
+        self.codebook.save_files(Path(output_path))
+
+    @classmethod
+    def load(  # type: ignore[override]
+        cls,
+        model_name_or_path: str,
+        subfolder: str = "",
+        token: bool | str | None = None,
+        cache_folder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        hub_kwargs: dict[str, Any] = {
+            "subfolder": subfolder,
+            "token": token,
+            "cache_folder": cache_folder,
+            "revision": revision,
+            "local_files_only": local_files_only,
+        }
+        config = cls.load_config(model_name_or_path, **hub_kwargs)
+        directory = cls.load_dir_path(model_name_or_path, **hub_kwargs)
+        return cls(Codebook.load(Path(directory or model_name_or_path)), **config)

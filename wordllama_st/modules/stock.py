@@ -1,0 +1,16 @@
+"""The sentence-transformers modules that a static model consists of."""
+
+from __future__ import annotations
+
+import torch
+from sentence_transformers.base.modules import Normalize
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from torch import nn
+
+from wordllama_st.formats.static_table import StaticTable
+
+
+def stock_modules(table: StaticTable) -> list[nn.Module]:
+    """A static model as the library's own modules, sharing the table's memory."""
+    embedding = StaticEmbedding(table.tokenizer, embedding_weights=torch.from_numpy(table.weight))
+    return [embedding, Normalize()] if table.normalize else [embedding]

@@ -1,0 +1,70 @@
+"""Directories and files that appear under their final name only when they are complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wordllama_st.errors import OutputExistsError
+
+
+def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
+    """Refuse an output directory that exists, before any work is done for it.
+
+    Raises:
+        OutputExistsError: If ``path`` is a file, or a directory and ``overwrite`` is not set.
+    """
+    path = Path(path)
+    if path.is_dir() and not overwrite and any(path.iterdir()):
+        raise OutputExistsError(f"{path} already exists; choose another output, or overwrite it on purpose.")
+    if path.exists() and not path.is_dir():
+        raise OutputExistsError(f"{path} is a file; the output is a directory.")
+    return path
+
+
+@contextmanager
+def staged_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty directory beside ``path`` that takes its place when the block ends without an error.
+
+    Whatever stood at ``path`` stays untouched until then, and for good if the block fails or the process is killed.
+
+    Raises:
+        OutputExistsError: As :func:`check_output`.
+    """
+    path = check_output(path, overwrite=overwrite).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        content = staging / path.name
+        content.mkdir()
+        yield content
+        if not path.exists():
+            content.rename(path)
+            return
+        # A rename cannot replace a directory that has entries, so the old one steps aside first.
+        replaced = path.rename(staging / "replaced")
+        try:
+            content.rename(path)
+        except OSError:
+            replaced.rename(path)
+            raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def staged_file(path: Path) -> Iterator[Path]:
+    """Yield a name beside ``path`` that is renamed to it when the block ends without an error.
+
+    Readers that have the old file mapped keep the old bytes, and so do its hard links.
+    """
+    staging = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield staging
+        os.replace(staging, path)
+    finally:
+        staging.unlink(missing_ok=True)

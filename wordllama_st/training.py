@@ -1,0 +1,188 @@
+"""Training: the library's own Trainer and losses, with the settings that suit a model of this kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from datasets import DatasetDict
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.base.evaluation import BaseEvaluator
+from sentence_transformers.sentence_transformer.evaluation import (
+    EmbeddingSimilarityEvaluator,
+    InformationRetrievalEvaluator,
+)
+from sentence_transformers.sentence_transformer.losses import (
+    CoSENTLoss,
+    MatryoshkaLoss,
+    MultipleNegativesRankingLoss,
+)
+from sentence_transformers.training_args import BatchSamplers
+from sentence_transformers.util import cos_sim
+from torch import nn
+from transformers import ProgressCallback
+
+from wordllama_st.data import SCORE, Kind, TrainingData
+from wordllama_st.errors import ArgumentError
+from wordllama_st.progress import TrainingBar
+
+#: Far above a transformer's: what is trained is one linear layer and one number per token.
+LEARNING_RATE = 1e-3
+#: WeightedPool's parameter, among the names of a model's. A token's weight is met rarely, so its steps are longer.
+TOKEN_WEIGHTS = r"\.weights$"
+TOKEN_WEIGHT_STEPS = 10
+SMALLEST_MATRYOSHKA_DIM = 64
+
+
+def matryoshka_dims(dim: int) -> list[int]:
+    """The dims to train at once: ``dim``, and its halves down to 64."""
+    dims = [dim]
+    while dims[-1] % 2 == 0 and dims[-1] // 2 >= SMALLEST_MATRYOSHKA_DIM:
+        dims.append(dims[-1] // 2)
+    return dims
+
+
+def make_loss(model: SentenceTransformer, kind: Kind, dims: Sequence[int]) -> nn.Module:
+    """The library's loss for a kind of data, at several Matryoshka dims at once (Kusupati et al., NeurIPS 2022).
+
+    Pairs and triplets: in-batch negatives (MultipleNegativesRankingLoss). Scored pairs: CoSENTLoss, which asks for
+    the order of the scores alone, so that any scale will do.
+    """
+    loss = CoSENTLoss(model) if kind is Kind.SCORED_PAIRS else MultipleNegativesRankingLoss(model)
+    return MatryoshkaLoss(model, loss, matryoshka_dims=list(dims)) if len(dims) > 1 else loss
+
+
+def describe_loss(kind: Kind, dims: Sequence[int]) -> str:
+    """What :func:`make_loss` makes, in words."""
+    name = "CoSENTLoss" if kind is Kind.SCORED_PAIRS else "MultipleNegativesRankingLoss"
+    negatives = {Kind.PAIRS: ", in-batch negatives", Kind.TRIPLETS: ", in-batch and given negatives"}.get(kind, "")
+    return name + negatives + (f"; Matryoshka dims {', '.join(map(str, dims))}" if len(dims) > 1 else "")
+
+
+def make_evaluator(data: TrainingData, name: str = "held-out", truncate_dim: int | None = None) -> BaseEvaluator:
+    """The library's evaluator for held-out rows: retrieval for pairs and triplets, similarity for scored pairs.
+
+    For retrieval, the first column's texts are the queries and the second's the corpus.
+    """
+    first, second = (list(data.rows[column]) for column in data.text_columns[:2])
+    if data.kind is Kind.SCORED_PAIRS:
+        return EmbeddingSimilarityEvaluator(
+            first, second, list(data.rows[SCORE]), main_similarity="cosine", name=name, truncate_dim=truncate_dim
+        )
+    return retrieval_evaluator(first, second, name=name, truncate_dim=truncate_dim)
+
+
+def retrieval_evaluator(
+    queries: Sequence[str], documents: Sequence[str], name: str, truncate_dim: int | None = None
+) -> InformationRetrievalEvaluator:
+    """Find for each query its own document among all; equal documents, and those of equal queries, count alike."""
+    corpus = {document: str(index) for index, document in enumerate(dict.fromkeys(documents))}
+    relevant: dict[str, set[str]] = {}
+    for query, document in zip(queries, documents, strict=True):
+        relevant.setdefault(query, set()).add(corpus[document])
+    return InformationRetrievalEvaluator(
+        queries={query: query for query in relevant},
+        corpus={index: document for document, index in corpus.items()},
+        relevant_docs=relevant,
+        accuracy_at_k=[1],
+        precision_recall_at_k=[10],
+        mrr_at_k=[10],
+        ndcg_at_k=[10],
+        map_at_k=[100],
+        batch_size=256,
+        name=name,
+        truncate_dim=truncate_dim,
+        score_functions={"cosine": cos_sim},
+        main_score_function="cosine",
+    )
+
+
+def train(
+    model: SentenceTransformer,
+    data: TrainingData | dict[str, TrainingData],
+    *,
+    dims: Sequence[int] | None = None,
+    epochs: float = 3,
+    batch_size: int = 256,
+    learning_rate: float = LEARNING_RATE,
+    seed: int = 42,
+    checkpoint_dir: str | Path | None = None,
+    save_steps: int = 500,
+    show_progress_bar: bool = True,
+    **arguments: Any,
+) -> SentenceTransformerTrainer:
+    """Train a model in place, with the library's Trainer.
+
+    Args:
+        model: As :func:`~wordllama_st.build_model` makes it.
+        data: What to train on; several by name are trained together, each batch from one of them.
+        dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
+        epochs: Times to go over the data.
+        batch_size: Rows per step. In-batch negatives are better with more of them.
+        learning_rate: Of the projection; the token weights take ten times that.
+        seed: Fixes the order of the rows.
+        checkpoint_dir: Where to keep checkpoints, every ``save_steps``; if it has some, training goes on from the
+            last. None keeps none.
+        save_steps: Steps between checkpoints.
+        show_progress_bar: Whether to show one.
+        **arguments: Any other of the library's ``SentenceTransformerTrainingArguments``, such as ``bf16=True``.
+
+    Returns:
+        The trainer, after training.
+
+    Raises:
+        ArgumentError: If a Matryoshka dim is larger than the model's.
+    """
+    parts = data if isinstance(data, dict) else {"data": data}
+    width = model.get_embedding_dimension() or 1
+    dims = dims or matryoshka_dims(width)
+    if max(dims) > width:
+        raise ArgumentError(f"The model's vectors have {width} dimensions; they cannot be trained at {max(dims)}.")
+    losses = {name: make_loss(model, part.kind, dims) for name, part in parts.items()}
+    with TemporaryDirectory() as scratch:
+        output_dir = str(checkpoint_dir or scratch)
+        settings = {
+            "num_train_epochs": epochs,
+            "per_device_train_batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "learning_rate_mapping": {TOKEN_WEIGHTS: TOKEN_WEIGHT_STEPS * learning_rate},
+            "warmup_steps": 0.05,
+            "lr_scheduler_type": "linear",
+            # A text that is in a batch twice would be its own negative.
+            "batch_sampler": BatchSamplers.NO_DUPLICATES,
+            "seed": seed,
+            "disable_tqdm": not show_progress_bar,
+            "logging_steps": 10,
+            "report_to": "none",
+            "dataloader_pin_memory": torch.cuda.is_available(),
+            "save_strategy": "no" if checkpoint_dir is None else "steps",
+            "save_steps": save_steps,
+            "save_total_limit": 2,
+        }
+        trainer = SentenceTransformerTrainer(
+            model=model,
+            args=SentenceTransformerTrainingArguments(output_dir, **(settings | arguments)),
+            train_dataset=DatasetDict({name: part.rows for name, part in parts.items()}),
+            loss=losses,
+        )
+        if show_progress_bar:
+            trainer.remove_callback(ProgressCallback)
+            trainer.add_callback(TrainingBar)
+        resume = checkpoint_dir is not None and any(Path(checkpoint_dir).glob("checkpoint-*"))
+        trainer.train(resume_from_checkpoint=resume or None)
+    return trainer
+
+
+def hold_out(data: TrainingData, share: float, limit: int = 2000, seed: int = 42) -> tuple[TrainingData, TrainingData]:
+    """Split rows off for evaluation: (the rest, the held-out rows)."""
+    count = min(limit, max(1, round(len(data.rows) * share)))
+    parts = data.rows.train_test_split(test_size=count, seed=seed)
+    rest, held_out = (TrainingData(parts[split], data.kind, data.name) for split in ("train", "test"))
+    return rest, held_out
