@@ -176,7 +176,7 @@ def _add_train(commands: Commands) -> None:
     )
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=float, default=3.0, help="default: %(default)s")
-    training.add_argument("--batch-size", type=_positive, default=256, help="default: %(default)s")
+    training.add_argument("--batch-size", type=_positive, metavar="ROWS", help="default: 256, fewer for little data")
     training.add_argument("--learning-rate", type=float, default=1e-3, metavar="LR", help="default: %(default)s")
     training.add_argument("--max-seq-length", type=_positive, metavar="N", help="tokens read of a text (default: all)")
     training.add_argument("--bf16", action="store_true", help="mixed precision")

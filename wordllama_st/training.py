@@ -15,6 +15,7 @@ from sentence_transformers import (
     SentenceTransformerTrainingArguments,
 )
 from sentence_transformers.base.evaluation import BaseEvaluator
+from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sentence_transformer.evaluation import (
     EmbeddingSimilarityEvaluator,
     InformationRetrievalEvaluator,
@@ -24,7 +25,6 @@ from sentence_transformers.sentence_transformer.losses import (
     MatryoshkaLoss,
     MultipleNegativesRankingLoss,
 )
-from sentence_transformers.training_args import BatchSamplers
 from sentence_transformers.util import cos_sim
 from torch import nn
 from transformers import ProgressCallback
@@ -47,6 +47,13 @@ def matryoshka_dims(dim: int) -> list[int]:
     while dims[-1] % 2 == 0 and dims[-1] // 2 >= SMALLEST_MATRYOSHKA_DIM:
         dims.append(dims[-1] // 2)
     return dims
+
+
+def suitable_batch_size(rows: int) -> int:
+    """256 rows to a step, because in-batch negatives are better with more of them, or fewer where there are few rows:
+    an epoch of one or two steps teaches nothing.
+    """
+    return min(256, max(8, rows // 20))
 
 
 def make_loss(model: SentenceTransformer, kind: Kind, dims: Sequence[int]) -> nn.Module:
@@ -110,7 +117,7 @@ def train(
     *,
     dims: Sequence[int] | None = None,
     epochs: float = 3,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     learning_rate: float = LEARNING_RATE,
     seed: int = 42,
     checkpoint_dir: str | Path | None = None,
@@ -125,7 +132,7 @@ def train(
         data: What to train on; several by name are trained together, each batch from one of them.
         dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
         epochs: Times to go over the data.
-        batch_size: Rows per step. In-batch negatives are better with more of them.
+        batch_size: Rows per step; see :func:`suitable_batch_size` if None.
         learning_rate: Of the projection; the token weights take ten times that.
         seed: Fixes the order of the rows.
         checkpoint_dir: Where to keep checkpoints, every ``save_steps``; if it has some, training goes on from the
@@ -148,12 +155,11 @@ def train(
     losses = {name: make_loss(model, part.kind, dims) for name, part in parts.items()}
     with TemporaryDirectory() as scratch:
         output_dir = str(checkpoint_dir or scratch)
-        settings = {
+        settings: dict[str, Any] = {
             "num_train_epochs": epochs,
-            "per_device_train_batch_size": batch_size,
+            "per_device_train_batch_size": batch_size or suitable_batch_size(sum(len(p.rows) for p in parts.values())),
             "learning_rate": learning_rate,
             "learning_rate_mapping": {TOKEN_WEIGHTS: TOKEN_WEIGHT_STEPS * learning_rate},
-            "warmup_steps": 0.05,
             "lr_scheduler_type": "linear",
             # A text that is in a batch twice would be its own negative.
             "batch_sampler": BatchSamplers.NO_DUPLICATES,

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from wordllama_st import models
 from wordllama_st.codebook.checkpoint import locate_table
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
-from wordllama_st.safetensors_file import STORAGE_DTYPES, StoredTensor, Table, byte_chunks, stored_tensor, write_tensor
+from wordllama_st.safetensors_file import STORAGE_DTYPES, Table, byte_chunks, stored_tensor, write_tensor
 from wordllama_st.staging import staged_directory, staged_file
 from wordllama_st.tokenization import load_tokenizer, plain_tokenizer, tokens_beyond
 
@@ -118,7 +118,14 @@ class Codebook:
         return self.provenance.shape[1]
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, *, tensor_name: str | None = None) -> Codebook:
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        tensor_name: str | None = None,
+        revision: str | None = None,
+        token: bool | str | None = None,
+    ) -> Codebook:
         """Take the token table out of a model, reading nothing else of its weights.
 
         Args:
@@ -127,9 +134,11 @@ class Codebook:
                 - a directory with a transformers checkpoint: config.json, tokenizer.json and safetensors weights, in
                   one file or in shards with an index,
                 - a directory that :meth:`save` wrote,
-                - the name of the embedded model, ``"wordllama-l2-supercat-256"`` (or -128, -64).
+                - the name of a released model, such as the embedded ``"wordllama-l2-supercat-256"``.
             tensor_name: The table's key in the checkpoint, where the architecture is unknown to transformers or the
                 table wanted is another one. By default it is the weight of ``get_input_embeddings()``.
+            revision: Branch, tag or commit, for a released model that comes from the Hub.
+            token: For the Hub, likewise.
 
         Raises:
             CodebookNotFoundError: If there is nothing at ``source``, or a part of the checkpoint is missing.
@@ -140,27 +149,27 @@ class Codebook:
             return cls.load(directory)
         if directory.exists():
             stored = locate_table(directory, tensor_name)
-            return cls._from_stored(stored, load_tokenizer(directory / TOKENIZER_FILE), source=str(source))
+            tokenizer = load_tokenizer(directory / TOKENIZER_FILE)
+            return cls._from_table(stored.map(), stored.dtype, tokenizer, str(source), stored.name)
         if models.is_released(str(source)):
-            files = models.fetch(str(source))
+            files = models.fetch(str(source), revision=revision, token=token)
             stored = stored_tensor(files.weights, TENSOR_NAME)
-            codebook = cls._from_stored(stored, load_tokenizer(files.tokenizer), source=str(source))
-            return codebook if files.model.dim == codebook.embedding_dim else codebook._first_columns(files.model.dim)
+            # The first columns of a Matryoshka table are its shorter selves.
+            table = np.ascontiguousarray(stored.map()[:, : files.model.dim])
+            return cls._from_table(table, stored.dtype, load_tokenizer(files.tokenizer), str(source), stored.name)
         raise CodebookNotFoundError(
             f"There is no directory {source}, and no released model of that name. For a model on the Hub, download it "
             f"first: hf download {source} --local-dir DIR."
         )
 
     @classmethod
-    def _from_stored(cls, stored: StoredTensor, tokenizer: Tokenizer, source: str) -> Codebook:
+    def _from_table(
+        cls, table: Table, dtype: str, tokenizer: Tokenizer, source: str, tensor_name: str | None
+    ) -> Codebook:
         codebook = cls.__new__(cls)
-        table = stored.map()
-        codebook._set(table, plain_tokenizer(tokenizer), _inspect(table, stored.dtype, source, stored.name, tokenizer))
+        provenance = _inspect(table, dtype, source, tensor_name, tokenizer)
+        codebook._set(table, plain_tokenizer(tokenizer), provenance)
         return codebook
-
-    def _first_columns(self, dim: int) -> Codebook:
-        """The codebook of the first ``dim`` columns: a Matryoshka table's shorter self."""
-        return Codebook(self.weight[:, :dim], self.tokenizer, source=self.provenance.source)
 
     @classmethod
     def load(cls, directory: str | Path) -> Codebook:

@@ -1,0 +1,214 @@
+"""Baking: the static model is the trained one, on every text, at every dim; what cannot be baked is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import EMBEDDING_DIM
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize
+from sentence_transformers.sentence_transformer.modules import LayerNorm
+from tokenizers import Tokenizer
+from torch import nn
+
+from wordllama_st import Binarize, Codebook, Projection, bake, build_model
+from wordllama_st.errors import BakeError, OutputExistsError
+from wordllama_st.training import retrieval_evaluator
+
+DIM = 24
+TEXTS = ["Two words", "", "Ещё раз, 再来一次", "def f(x):\n\treturn x", "a b " * 200]
+
+
+def trained(codebook: Codebook, *behind: nn.Module, hidden_features: int | None = None) -> SentenceTransformer:
+    """A model whose every weight is something a training run might have left there."""
+    model = build_model(codebook, DIM, hidden_features=hidden_features)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    return SentenceTransformer(modules=[*model, *behind])
+
+
+def assert_same_vectors(actual: np.ndarray, expected: np.ndarray) -> None:
+    assert np.isfinite(actual).all()
+    lengths = np.maximum(np.linalg.norm(expected, axis=1), 1e-3)
+    assert (np.linalg.norm(actual - expected, axis=1) / lengths).max() < 1e-5
+
+
+@pytest.mark.parametrize("hidden_features", [None, 48])
+@pytest.mark.parametrize("codebook", [torch.float32, torch.float16, torch.bfloat16], indirect=True)
+def test_both_stacks_over_a_table_of_any_dtype_bake_to_the_same_vectors(
+    codebook: Codebook, hidden_features: int | None, tmp_path: Path
+) -> None:
+    model = trained(codebook, hidden_features=hidden_features)
+    static = bake(model, tmp_path / "static")
+    expected = model.encode(TEXTS)
+    assert_same_vectors(static.encode(TEXTS), expected)
+    assert_same_vectors(SentenceTransformer(str(tmp_path / "static")).encode(TEXTS), expected)
+    assert (static.encode("") == 0).all()
+    assert (model.encode("") == 0).all()
+
+
+@given(text=st.text(max_size=60))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_for_every_text_baked_and_trained_vectors_agree(
+    text: str, static_and_trained: tuple[SentenceTransformer, SentenceTransformer]
+) -> None:
+    static, model = static_and_trained
+    text = text.encode("utf-8", "ignore").decode()  # a lone surrogate is no text for a tokenizer
+    assert_same_vectors(static.encode([text]), model.encode([text]))
+
+
+@pytest.fixture(scope="module")
+def static_and_trained(tokenizer: Tokenizer) -> tuple[SentenceTransformer, SentenceTransformer]:
+    table = torch.randn(tokenizer.get_vocab_size(), EMBEDDING_DIM, generator=torch.Generator().manual_seed(0))
+    model = trained(Codebook(table, tokenizer))
+    return bake(model), model
+
+
+def test_a_last_normalize_is_kept_behind_the_table(codebook: Codebook, tmp_path: Path) -> None:
+    model = trained(codebook, Normalize())
+    bake(model, tmp_path / "static")
+    static = SentenceTransformer(str(tmp_path / "static"))
+    assert [type(module).__name__ for module in static] == ["StaticEmbedding", "Normalize"]
+    assert_same_vectors(static.encode(TEXTS), model.encode(TEXTS))
+    assert np.linalg.norm(static.encode("one"), axis=-1) == pytest.approx(1)
+
+
+def test_a_last_binarize_is_left_to_the_library_which_finds_the_same_signs(codebook: Codebook) -> None:
+    model = trained(codebook, Binarize())
+    packed = bake(model).encode(TEXTS, precision="ubinary")
+    assert (packed == np.packbits(model.encode(TEXTS) > 0, axis=1)).all()
+
+
+def test_several_dims_are_the_first_columns_saved_beside_each_other(codebook: Codebook, tmp_path: Path) -> None:
+    model = trained(codebook)
+    static = bake(model, tmp_path / "static", dim=[16, 8])
+    assert list(static) == [16, 8]
+    whole = model.encode(TEXTS)
+    for dim in (16, 8):
+        loaded = SentenceTransformer(str(tmp_path / f"static-{dim}"))
+        assert loaded.get_embedding_dimension() == dim
+        assert_same_vectors(loaded.encode(TEXTS), whole[:, :dim])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["static-16", "static-8"]
+
+
+def test_a_half_precision_table_is_half_the_size_and_close(codebook: Codebook, tmp_path: Path) -> None:
+    model = trained(codebook)
+    bake(model, tmp_path / "half", dtype="float16")
+    half = SentenceTransformer(str(tmp_path / "half")).encode(TEXTS)
+    assert half.dtype == np.float16
+    assert half.astype(np.float32) == pytest.approx(model.encode(TEXTS), abs=5e-3)
+
+
+def test_a_training_time_limit_on_length_does_not_reach_the_static_model(codebook: Codebook) -> None:
+    model = trained(codebook)
+    whole = model.encode(TEXTS)
+    model.max_seq_length = 3
+    assert_same_vectors(bake(model).encode(TEXTS), whole)
+
+
+def test_a_half_precision_model_is_baked_in_single_precision(codebook: Codebook) -> None:
+    static = bake(trained(codebook).to(torch.bfloat16))
+    assert static.encode(TEXTS).dtype == np.float32
+
+
+def test_prompts_and_similarity_are_carried_over(codebook: Codebook, tmp_path: Path) -> None:
+    model = trained(codebook)
+    model.prompts = {"query": "find: ", "document": ""}
+    model.similarity_fn_name = "dot"
+    bake(model, tmp_path / "static")
+    static = SentenceTransformer(str(tmp_path / "static"))
+    assert static.similarity_fn_name == "dot"
+    assert_same_vectors(static.encode_query(TEXTS), model.encode_query(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (Projection(DIM, 8, hidden_features=16), "Projection"),
+        (LayerNorm(DIM), "LayerNorm"),
+        (Dense(DIM, 8), "Dense"),
+        # Affine for every text but the empty one, which it gives a direction.
+        (Dense(DIM, 8, activation_function=None), "Dense"),
+    ],
+)
+def test_a_module_that_no_table_can_stand_for_is_named_and_nothing_is_written(
+    module: nn.Module, name: str, codebook: Codebook, tmp_path: Path
+) -> None:
+    with pytest.raises(BakeError, match=rf"{name} \(module 3\) cannot be baked"):
+        bake(trained(codebook, module), tmp_path / "static")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_normalize_in_the_middle_is_to_blame_not_what_follows_it(codebook: Codebook) -> None:
+    with pytest.raises(BakeError, match=r"Normalize \(module 3\)"):
+        bake(trained(codebook, Normalize(), Projection(DIM, 8)))
+
+
+def test_a_linear_module_of_the_librarys_is_baked(codebook: Codebook) -> None:
+    model = trained(codebook, Dense(DIM, 8, bias=False, activation_function=None))
+    assert_same_vectors(bake(model).encode(TEXTS), model.encode(TEXTS))
+
+
+def test_a_model_that_does_not_begin_with_a_codebook_is_refused(codebook: Codebook) -> None:
+    with pytest.raises(BakeError, match="begins with StaticEmbedding"):
+        bake(bake(trained(codebook)))
+
+
+@pytest.mark.parametrize("dim", [0, DIM + 1, [8, DIM + 1]])
+def test_a_dim_that_the_model_lacks_is_refused(dim: int | list[int], codebook: Codebook, tmp_path: Path) -> None:
+    with pytest.raises(BakeError, match=f"have {DIM} dimensions"):
+        bake(trained(codebook), tmp_path / "static", dim=dim)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_diverged_model_is_refused(codebook: Codebook, tmp_path: Path) -> None:
+    model = trained(codebook)
+    with torch.no_grad():
+        model[1].weights[5] = torch.nan
+    with pytest.raises(BakeError):
+        bake(model, tmp_path / "static")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_exists_is_refused_before_any_work_and_replaced_on_purpose(
+    codebook: Codebook, tmp_path: Path
+) -> None:
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "precious.txt").write_text("mine")
+    with pytest.raises(OutputExistsError):
+        bake(trained(codebook), tmp_path / "static")
+    assert (tmp_path / "static" / "precious.txt").read_text() == "mine"
+    bake(trained(codebook), tmp_path / "static", overwrite=True)
+    assert not (tmp_path / "static" / "precious.txt").exists()
+
+
+def test_the_saved_layout_is_the_one_that_every_version_since_3_2_reads(codebook: Codebook, tmp_path: Path) -> None:
+    bake(trained(codebook, Normalize()), tmp_path / "static")
+    modules = json.loads((tmp_path / "static" / "modules.json").read_text())
+    assert [(module["path"], module["type"]) for module in modules] == [
+        ("0_StaticEmbedding", "sentence_transformers.models.StaticEmbedding"),
+        ("1_Normalize", "sentence_transformers.models.Normalize"),
+    ]
+    tokenizer = json.loads((tmp_path / "static" / "0_StaticEmbedding" / "tokenizer.json").read_text())
+    assert [tokenizer[key] for key in ("truncation", "padding", "post_processor")] == [None, None, None]
+
+
+def test_the_card_says_what_it_was_made_from_and_how_it_scored_at_its_own_dim(
+    codebook: Codebook, tmp_path: Path
+) -> None:
+    model = trained(codebook)
+    for dim in (DIM, 8):
+        retrieval_evaluator(["a b", "c"], ["b a", "d"], f"mine-{dim}", truncate_dim=dim)(model)
+    bake(model, tmp_path / "static", dim=[DIM, 8])
+    card = (tmp_path / "static-8" / "README.md").read_text()
+    assert codebook.provenance.sha256 in card
+    assert "mine 8" in card
+    assert f"mine {DIM}" not in card

@@ -1,0 +1,118 @@
+"""The commands, as a user runs them: what they print, what they leave on disk, how they fail."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import made_up_pairs
+from sentence_transformers import SentenceTransformer
+
+from wordllama_st import Codebook, load_model
+from wordllama_st.cli import main
+
+EMBEDDED = "wordllama-l2-supercat-256"
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def pairs_csv(directory: Path) -> str:
+    with open("pairs.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("question", "answer"), *made_up_pairs(200)])
+    return "pairs.csv"
+
+
+def test_a_csv_becomes_an_embedder_that_the_stock_class_loads(
+    pairs_csv: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["extract", EMBEDDED, "--out", "codebook"]) == 0
+    assert Codebook.load("codebook").provenance.source == EMBEDDED
+    assert main(["train", "codebook", pairs_csv, "--out", "model", "--epochs", "2", "--batch-size", "32"]) == 0
+    printed = capsys.readouterr().out
+    assert "200 pairs (question, answer)" in printed
+    assert "MultipleNegativesRankingLoss, in-batch negatives; Matryoshka dims 256, 128, 64" in printed
+    assert "Held out for evaluation: 20 rows" in printed
+    assert main(["bake", "model", "--out", "static", "--dim", "256", "64"]) == 0
+
+    texts = ["A few words.", ""]
+    trained = load_model("model").encode(texts)
+    static = SentenceTransformer("static-64").encode(texts)
+    assert static == pytest.approx(trained[:, :64], abs=1e-5)
+    assert "held out 64" in (directory / "static-64" / "README.md").read_text()
+
+
+def test_training_goes_on_from_a_trained_model_and_from_a_checkpoint(
+    pairs_csv: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", EMBEDDED, pairs_csv, "--dim", "32", "--epochs", "1", "--batch-size", "32", "--hold-out", "0"]
+    assert main([*train, "--out", "first", "--checkpoint-dir", "checkpoints"]) == 0
+    assert list((directory / "checkpoints").glob("checkpoint-*"))
+    # The checkpoint is at the end of training already: going on from it changes nothing.
+    assert main([*train, "--out", "again", "--checkpoint-dir", "checkpoints"]) == 0
+    texts = ["A few words."]
+    assert load_model("again").encode(texts) == pytest.approx(load_model("first").encode(texts))
+    assert main(["train", "first", pairs_csv, "--out", "further", "--epochs", "1", "--hold-out", "0"]) == 0
+    assert not np.allclose(load_model("further").encode(texts), load_model("first").encode(texts))
+
+
+def test_scored_pairs_are_trained_by_their_order(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"a": first, "b": second, "score": index % 5} for index, (first, second) in enumerate(made_up_pairs(60))]
+    Path("scored.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert main(["train", EMBEDDED, "scored.jsonl", "--out", "model", "--epochs", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "60 scored pairs (a, b)" in printed
+    assert "Loss: CoSENTLoss" in printed
+    assert "Spearman correlation, 64 dims" in printed
+
+
+def test_pull_writes_a_directory_that_the_stock_class_loads(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pull", "wordllama-l2-supercat-64"]) == 0
+    assert SentenceTransformer("wordllama-l2-supercat-64").encode("hello").shape == (64,)
+    assert main(["pull", "wordllama-l2-supercat-64"]) == 1  # it would replace what the first call wrote
+    assert "already exists" in capsys.readouterr().err
+
+
+def test_models_lists_every_released_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 21
+    assert "wordllama-l3-supercat-1024-binary" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["extract", "nowhere", "--out", "x"], "There is no directory nowhere"),
+        (["train", "nowhere", "pairs.csv", "--out", "x"], "There is no directory nowhere"),
+        (["train", EMBEDDED, "none.csv", "--out", "x"], "There is no file none.csv"),
+        (["train", EMBEDDED, "pairs.csv", "--out", "x", "--matryoshka-dims", "512"], "cannot be trained at 512"),
+        (["train", EMBEDDED, "pairs.csv", "--out", "pairs.csv"], "pairs.csv is a file"),
+        (["bake", "nowhere", "--out", "x"], "there is no modules.json"),
+        (["pull", "wordllama-l9", "--out", "x"], "There is no released model 'wordllama-l9'"),
+    ],
+)
+def test_an_error_is_one_line_on_stderr_and_leaves_nothing_behind(
+    arguments: list[str], message: str, pairs_csv: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line.startswith(f"wordllama-st {arguments[0]}: error: ")
+    assert message in line
+    assert [path.name for path in directory.iterdir()] == ["pairs.csv"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"], ["bake", "m", "--out", "x", "--dim", "0"], ["frobnicate"]])
+def test_wrong_usage_exits_with_two(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+    assert raised.value.code == 2

@@ -1,0 +1,103 @@
+"""Training data: what the columns say is understood, and what cannot be trained on is refused with the mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+
+from wordllama_st.data import Kind, read_training_data, understand
+from wordllama_st.errors import DatasetError
+
+PAIRS = {"question": ["a", "b"], "answer": ["c", "d"]}
+
+
+def write(dataset: dict[str, list[object]], path: Path) -> str:
+    rows = Dataset.from_dict(dataset)
+    {".csv": rows.to_csv, ".jsonl": rows.to_json, ".parquet": rows.to_parquet}[path.suffix](path)
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize(
+    ("columns", "kind"),
+    [
+        (PAIRS, Kind.PAIRS),
+        ({**PAIRS, "wrong": ["e", "f"]}, Kind.TRIPLETS),
+        ({**PAIRS, "score": [0.5, 4.0]}, Kind.SCORED_PAIRS),
+        ({**PAIRS, "label": [0, 1]}, Kind.SCORED_PAIRS),
+        ({"id": [1, 2], **PAIRS}, Kind.PAIRS),  # a number that is no label is left out
+    ],
+)
+def test_the_columns_tell_what_the_rows_say(
+    columns: dict[str, list[object]], kind: Kind, suffix: str, tmp_path: Path
+) -> None:
+    data = read_training_data(write(columns, tmp_path / f"data{suffix}"))
+    assert data.kind is kind
+    assert data.text_columns[:2] == ["question", "answer"]
+    assert "id" not in data.rows.column_names
+    assert ("score" in data.rows.column_names) == (kind is Kind.SCORED_PAIRS)
+
+
+def test_named_columns_are_used_in_their_order() -> None:
+    rows = Dataset.from_dict({**PAIRS, "note": ["x", "y"], "similar": [1, 2]})
+    data = understand(rows, ["answer", "question", "similar"])
+    assert data.rows.column_names == ["answer", "question", "score"]
+    assert data.rows["score"][:] == [1.0, 2.0]
+
+
+def test_cells_that_look_like_missing_values_are_texts(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text('a,b\n"hello, there",None\nNA,"two\nlines"\n')
+    assert read_training_data(str(tmp_path / "data.csv")).rows[:] == {
+        "a": ["hello, there", "NA"],
+        "b": ["None", "two\nlines"],
+    }
+
+
+def test_tabs_separate_in_a_tsv(tmp_path: Path) -> None:
+    (tmp_path / "data.tsv").write_text("a\tb\tscore\nx, y\tz\t3\nu\tv\t4\n")
+    assert read_training_data(str(tmp_path / "data.tsv")).kind is Kind.SCORED_PAIRS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\nx,y\nfoo,\n", "row 2: the cell 'b' is empty"),
+        ("a,b\nx,y\nfoo,  \n", "row 2: the cell 'b' is empty"),
+        ("a,b\nx,y\n", "has 1 row;"),
+        ("a,b\n1,2\n3,4\n", r"a \(int64\), b \(int64\)"),
+        ("a\nx\ny\n", r"a \(\w*string\)"),
+        ("a,b,score\nx,y,1\nz,u,\n", "row 2: the cell 'score' has no number"),
+        ("a,b,score\nx,y,good\nz,u,bad\n", None),  # a third text, then: triplets
+        ("", "is empty"),
+        ("a,b\nx,y\nx,y,z,u\n", "cannot be read"),
+    ],
+)
+def test_files_that_cannot_be_trained_on_say_why(content: str, message: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(content)
+    if message is None:
+        assert read_training_data(str(path)).kind is Kind.TRIPLETS
+        return
+    with pytest.raises(DatasetError, match=message) as raised:
+        read_training_data(str(path))
+    assert str(path) in str(raised.value)
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(DatasetError, match="no column 'query'; it has question, answer"):
+        understand(Dataset.from_dict(PAIRS), ["query", "answer"])
+
+
+def test_a_missing_file_and_one_of_another_kind_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="There is no file"):
+        read_training_data(str(tmp_path / "none.csv"))
+    (tmp_path / "data.xlsx").write_bytes(b"PK")
+    with pytest.raises(DatasetError, match=r"is none of \.csv"):
+        read_training_data(str(tmp_path / "data.xlsx"))
+
+
+def test_a_hub_dataset_that_cannot_be_had_is_an_error_of_ours() -> None:
+    with pytest.raises(DatasetError, match="as a dataset of the Hub"):
+        read_training_data("nobody/nothing")
