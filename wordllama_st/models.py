@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
 
 from wordllama_st.errors import MissingExtraError, ModelUnavailableError, UnknownModelError
 
@@ -142,8 +142,8 @@ def fetch(
         )
 
     def download(filename: str) -> Path:
-        return Path(
-            hf_hub_download(
+        try:
+            path = hf_hub_download(
                 model.repo_id,
                 filename,
                 revision=revision,
@@ -152,20 +152,19 @@ def fetch(
                 local_files_only=local_files_only,
                 library_name="wordllama-st",
             )
-        )
+        except (HfHubHTTPError, OSError) as error:
+            cause = error.__cause__ or error  # what the Hub or the network said, behind "not in the cache"
+            reason = (str(cause).strip() or repr(cause)).splitlines()[0]
+            raise ModelUnavailableError(
+                f"{model.name} needs {filename} of {model.repo_id}{f' at {revision}' if revision else ''}, which is "
+                f"not in the local cache and could not be fetched: {reason} "
+                f"Without a network there are {', '.join(name for name, m in RELEASED.items() if m.embedded)}."
+            ) from error
+        return Path(path)
 
-    try:
-        weights = download(model.weights_file)
-        tokenizer = (
-            _wheel_file("tokenizers", model.tokenizer_file) if model.family == "l2" else download(model.tokenizer_file)
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, EntryNotFoundError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelUnavailableError(
-            f"{model.name} needs {model.weights_file} of {model.repo_id}"
-            f"{f' at {revision}' if revision else ''}, which is not in the local cache and could not be fetched: "
-            f"{reason} Without a network there are {', '.join(name for name, m in RELEASED.items() if m.embedded)}."
-        ) from error
+    weights = download(model.weights_file)
+    in_wheel = model.family == "l2"
+    tokenizer = _wheel_file("tokenizers", model.tokenizer_file) if in_wheel else download(model.tokenizer_file)
     # huggingface_hub keeps a snapshot in a directory named by its commit.
     return ModelFiles(model, weights, tokenizer, weights.parent.name)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,31 @@ class Provenance:
     sha256: str
 
 
+@dataclass(frozen=True)
+class OwnFile:
+    """A file that holds a codebook's table and nothing else, so that a save may link it.
+
+    Paths are reused: a second model saved into the same directory replaces the first one's file. Two of these are
+    equal if they are the same file on disk, wherever it lies.
+    """
+
+    path: Path = field(compare=False)
+    identity: tuple[int, int, int] | None
+
+    @classmethod
+    def at(cls, path: Path) -> OwnFile:
+        """The file at a path now; one that is not there is equal to none that is."""
+        try:
+            status = path.stat()
+        except OSError:
+            return cls(path.absolute(), None)
+        return cls(path.absolute(), (status.st_dev, status.st_ino, status.st_mtime_ns))
+
+    def is_still_there(self) -> bool:
+        """Whether the path still leads to this very file."""
+        return self.identity is not None and self == OwnFile.at(self.path)
+
+
 class Codebook:
     """A frozen token table [V, D] and the tokenizer whose ids are its rows.
 
@@ -80,7 +106,7 @@ class Codebook:
         table, dtype = _as_array(weight)
         self._set(table, plain_tokenizer(tokenizer), _inspect(table, dtype, source, None, tokenizer))
 
-    def _set(self, table: Table, tokenizer: Tokenizer, provenance: Provenance, file: Path | None = None) -> None:
+    def _set(self, table: Table, tokenizer: Tokenizer, provenance: Provenance, file: OwnFile | None = None) -> None:
         rows = table.shape[0]
         if beyond := tokens_beyond(tokenizer, rows):
             raise CodebookError(
@@ -90,7 +116,7 @@ class Codebook:
                 f"Use the tokenizer that the model was trained with."
             )
         self._table = table  # bfloat16 as uint16 bits
-        self._file = file  # holds the table and nothing else, so that a save may link it
+        self._file = file
         self.tokenizer = tokenizer
         self.provenance = provenance
 
@@ -99,8 +125,10 @@ class Codebook:
         """The token table, [V, D], mapped. Treat it as read-only: writes stay private to this process."""
         import torch
 
-        weight = torch.from_numpy(self._table)
-        return weight.view(torch.bfloat16) if self.dtype == "bfloat16" else weight
+        # Made during encode, it would be an inference tensor, which no later training step could use.
+        with torch.inference_mode(False):
+            weight = torch.from_numpy(self._table)
+            return weight.view(torch.bfloat16) if self.dtype == "bfloat16" else weight
 
     @property
     def dtype(self) -> str:
@@ -196,7 +224,7 @@ class Codebook:
             )
         codebook = cls.__new__(cls)
         tokenizer = load_tokenizer(directory / TOKENIZER_FILE)
-        codebook._set(stored.map(), plain_tokenizer(tokenizer), provenance, file=stored.path)
+        codebook._set(stored.map(), plain_tokenizer(tokenizer), provenance, file=OwnFile.at(stored.path))
         return codebook
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
@@ -209,7 +237,7 @@ class Codebook:
         """
         with staged_directory(directory, overwrite=overwrite) as staging:
             self.save_files(staging)
-        self._file = Path(directory).absolute() / WEIGHT_FILE
+        self._file = OwnFile.at(Path(directory) / WEIGHT_FILE)
 
     def save_files(self, directory: Path) -> None:
         """Put the codebook's three files into a directory that exists.
@@ -218,22 +246,20 @@ class Codebook:
         """
         self._save_table(directory / WEIGHT_FILE)
         with staged_file(directory / TOKENIZER_FILE) as path:
-            self.tokenizer.save(str(path))
+            path.write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
         with staged_file(directory / PROVENANCE_FILE) as path:
             path.write_text(json.dumps(asdict(self.provenance), indent=2) + "\n", encoding="utf-8")
 
     def _save_table(self, path: Path) -> None:
-        if path.exists() and self._file is not None and path.samefile(self._file):
-            return
-        try:
-            if self._file is None:
-                raise FileNotFoundError
-            with staged_file(path) as staging:
-                os.link(self._file, staging)
-        except OSError:  # no file yet, removed since, on another file system, or no links there
+        if self._file is not None and self._file.is_still_there():
+            if self._file == OwnFile.at(path):
+                return
+            with suppress(OSError), staged_file(path) as staging:  # another file system, or one without links
+                os.link(self._file.path, staging)
+        if self._file is None or OwnFile.at(path) != self._file:
             write_tensor(path, TENSOR_NAME, self.dtype, self.provenance.shape, byte_chunks(self._table))
         # The newest file is the one that lives longest: old checkpoints are what a training run deletes.
-        self._file = path.absolute()
+        self._file = OwnFile.at(path)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Codebook:
         return self
@@ -241,14 +267,14 @@ class Codebook:
     def __getstate__(self) -> dict[str, Any]:
         """Another process maps the same file instead of being sent the table."""
         state = {key: value for key, value in self.__dict__.items() if key != "weight"}
-        if self._file is not None and self._file.exists():
+        if self._file is not None and self._file.is_still_there():
             del state["_table"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if "_table" not in state:
-            self._table = stored_tensor(state["_file"], TENSOR_NAME).map()
+            self._table = stored_tensor(state["_file"].path, TENSOR_NAME).map()
 
     def __repr__(self) -> str:
         source = f", source={self.provenance.source!r}" if self.provenance.source else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
 from wordllama_st.extras import require
@@ -31,14 +32,18 @@ def embedding_names(directory: Path) -> tuple[list[str], tuple[int, int]]:
 
     try:
         config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False)
-        model_class = getattr(transformers, (config.architectures or [""])[0], None)
+        named = getattr(transformers, str((config.architectures or [None])[0]), None)
         with torch.device("meta"):
-            model = model_class(config) if model_class else transformers.AutoModel.from_config(config)
-            weight = model.get_input_embeddings().weight
-    except (ValueError, KeyError, AttributeError, NotImplementedError, OSError) as error:
+            if isinstance(named, type) and issubclass(named, transformers.PreTrainedModel):
+                model = named(config)
+            else:
+                model = transformers.AutoModel.from_config(config)
+            weight = cast("torch.Tensor", model.get_input_embeddings().weight)
+    except Exception as error:  # a config can be wrong in as many ways as transformers has models
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CodebookError(
             f"transformers {transformers.__version__} cannot build the model that {directory / 'config.json'} "
-            f"describes: {str(error).splitlines()[0]} Name the tensor with tensor_name."
+            f"describes: {reason} Name the tensor with tensor_name."
         ) from error
     names = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is weight]
     prefix = f"{model.base_model_prefix}."

@@ -54,7 +54,7 @@ def save(
             (table.weight.shape[0], table.weight.shape[1]),
             byte_chunks(table.weight),
         )
-        table.tokenizer.save(str(embedding / "tokenizer.json"))
+        (embedding / "tokenizer.json").write_text(table.tokenizer.to_str(pretty=True), encoding="utf-8")
         if table.normalize:
             _write_json(staging / paths[1] / "config.json", {})
         _write_json(staging / "modules.json", entries)

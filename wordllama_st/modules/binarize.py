@@ -23,9 +23,9 @@ def _reste(x: Tensor, power: float = 3.0, threshold: float = 1.5, linear: float 
     The gradient is cut beyond ``threshold``, and the curve is a straight line within ``linear`` of zero, where its
     slope would have no bound.
     """
-    size = x.abs().clamp(max=threshold)
-    curve = torch.where(size > linear, size.clamp(min=linear) ** (1 / power), size * linear ** (1 / power - 1))
-    return x.sign() * curve
+    size = x.abs()
+    curve = x.sign() * size.clamp(linear, threshold) ** (1 / power)
+    return torch.where(size > linear, curve, x * linear ** (1 / power - 1))
 
 
 #: What each estimator differentiates in place of the sign.
