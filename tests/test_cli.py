@@ -11,7 +11,7 @@ import pytest
 from conftest import made_up_pairs
 from sentence_transformers import SentenceTransformer
 
-from wordllama_st import Codebook, load_model
+from wordllama_st import Codebook, build_model, load_model
 from wordllama_st.cli import main
 
 EMBEDDED = "wordllama-l2-supercat-256"
@@ -61,6 +61,18 @@ def test_training_goes_on_from_a_trained_model_and_from_a_checkpoint(
     assert load_model("again").encode(texts) == pytest.approx(load_model("first").encode(texts))
     assert main(["train", "first", pairs_csv, "--out", "further", "--epochs", "1", "--hold-out", "0"]) == 0
     assert not np.allclose(load_model("further").encode(texts), load_model("first").encode(texts))
+
+
+def test_a_static_model_is_trained_further_from_where_it_stands(pairs_csv: str, directory: Path) -> None:
+    name = "wordllama-l2-supercat-64"
+    assert main(["pull", name]) == 0  # from now on the name is this directory
+    assert main(["train", name, pairs_csv, "--out", "model", "--dim", "64", "--epochs", "1", "--hold-out", "0"]) == 0
+    codebook = load_model("model")[0].codebook
+    assert codebook.provenance.source == name
+    assert codebook.embedding_dim == 64
+    untrained = build_model(Codebook.from_pretrained(name), 64, "identity").encode("a few words")
+    static = SentenceTransformer(name).encode("a few words")
+    assert np.dot(untrained, static) == pytest.approx(np.linalg.norm(untrained) * np.linalg.norm(static))
 
 
 def test_scored_pairs_are_trained_by_their_order(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,7 +121,9 @@ def _add_extract(commands: Commands) -> None:
         "take the token table out of a language model",
         "Write a model's codebook, its token table and tokenizer, as a directory. No other weights are read.",
     )
-    parser.add_argument("source", help="a transformers checkpoint directory, or a released model's name")
+    parser.add_argument(
+        "source", help="directory of a transformers checkpoint or a static model; or a released model's name"
+    )
     _add_output(parser, "the codebook's directory")
     parser.add_argument("--tensor-name", metavar="KEY", help="the table's key, where the architecture is unknown")
     parser.set_defaults(run=_extract)
@@ -146,7 +148,9 @@ def _add_train(commands: Commands) -> None:
         "two texts are pairs that belong together, three or more are triplets (anchor, positive, negatives), two "
         "texts and a number are scored pairs.",
     )
-    parser.add_argument("codebook", help="a codebook's or checkpoint's directory, or a released model's name")
+    parser.add_argument(
+        "codebook", help="directory of a codebook, checkpoint, trained or static model, or a released model's name"
+    )
     parser.add_argument("dataset", help=".csv, .tsv, .json, .jsonl or .parquet file, or the id of a Hub dataset")
     _add_output(parser, "the trained model's directory")
     data = parser.add_argument_group("data")
@@ -163,7 +167,7 @@ def _add_train(commands: Commands) -> None:
     model.add_argument(
         "--initialize",
         choices=("pca", "identity", "random"),
-        help="the projection's start (default: identity for a released model's table, pca for others)",
+        help="the projection's start (default: identity for the table of a released or static model, pca for others)",
     )
     model.add_argument(
         "--token-weights",

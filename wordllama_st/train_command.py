@@ -15,6 +15,7 @@ from wordllama_st import models
 from wordllama_st.build import build_model
 from wordllama_st.codebook import Codebook
 from wordllama_st.data import Kind, read_training_data
+from wordllama_st.formats import sentence_transformers as static_format
 from wordllama_st.load import load_model
 from wordllama_st.staging import staged_directory
 from wordllama_st.training import describe_loss, hold_out, make_evaluator, matryoshka_dims, train
@@ -67,10 +68,12 @@ def train_and_save(options: argparse.Namespace, echo: Callable[[str], None]) -> 
 
 def _starting_model(options: argparse.Namespace) -> SentenceTransformer:
     """A model over the codebook named, or one trained before, to be trained further."""
-    if (Path(options.codebook) / "modules.json").is_file():
-        return load_model(options.codebook)
-    codebook = Codebook.from_pretrained(options.codebook)
-    is_embedder = models.is_released(codebook.provenance.source or "")
+    source = Path(options.codebook)
+    is_static = static_format.find(source) is not None
+    if (source / static_format.MODULES_FILE).is_file() and not is_static:
+        return load_model(source)
+    codebook = Codebook.from_pretrained(source)
+    is_embedder = is_static or models.is_released(codebook.provenance.source or "")
     return build_model(
         codebook,
         options.dim,

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from wordllama_st import models
 from wordllama_st.codebook.checkpoint import locate_table
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
+from wordllama_st.formats import sentence_transformers as static_format
 from wordllama_st.safetensors_file import STORAGE_DTYPES, Table, byte_chunks, stored_tensor, write_tensor
 from wordllama_st.staging import staged_directory, staged_file
 from wordllama_st.tokenization import load_tokenizer, plain_tokenizer, tokens_beyond
@@ -162,6 +163,7 @@ class Codebook:
                 - a directory with a transformers checkpoint: config.json, tokenizer.json and safetensors weights, in
                   one file or in shards with an index,
                 - a directory that :meth:`save` wrote,
+                - a directory with a static model, as :func:`~wordllama_st.bake` writes it,
                 - the name of a released model, such as the embedded ``"wordllama-l2-supercat-256"``.
             tensor_name: The table's key in the checkpoint, where the architecture is unknown to transformers or the
                 table wanted is another one. By default it is the weight of ``get_input_embeddings()``.
@@ -176,8 +178,12 @@ class Codebook:
         if (directory / PROVENANCE_FILE).is_file() and tensor_name is None:
             return cls.load(directory)
         if directory.exists():
-            stored = locate_table(directory, tensor_name)
-            tokenizer = load_tokenizer(directory / TOKENIZER_FILE)
+            static = static_format.find(directory)
+            if static is not None and tensor_name is None:
+                stored, tokenizer = stored_tensor(static[0], static_format.TENSOR_NAME), load_tokenizer(static[1])
+            else:
+                stored = locate_table(directory, tensor_name)
+                tokenizer = load_tokenizer(directory / TOKENIZER_FILE)
             return cls._from_table(stored.map(), stored.dtype, tokenizer, str(source), stored.name)
         if models.is_released(str(source)):
             files = models.fetch(str(source), revision=revision, token=token)

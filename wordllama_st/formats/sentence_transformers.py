@@ -15,6 +15,27 @@ from wordllama_st.formats.static_table import StaticTable
 from wordllama_st.safetensors_file import byte_chunks, write_tensor
 from wordllama_st.staging import staged_directory
 
+MODULES_FILE = "modules.json"
+WEIGHT_FILE = "model.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
+TENSOR_NAME = "embedding.weight"
+
+
+def find(directory: Path) -> tuple[Path, Path] | None:
+    """Where a saved static model keeps its table (under ``embedding.weight``) and its tokenizer.
+
+    Returns:
+        The two files; None if the directory holds no static model.
+    """
+    try:
+        first = json.loads((directory / MODULES_FILE).read_text(encoding="utf-8"))[0]
+        module, folder = str(first["type"]), directory / str(first["path"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    if not module.endswith(".StaticEmbedding") or not folder.resolve().is_relative_to(directory.resolve()):
+        return None
+    return folder / WEIGHT_FILE, folder / TOKENIZER_FILE
+
 
 def save(
     table: StaticTable,
@@ -48,16 +69,16 @@ def save(
             (staging / path).mkdir()
         embedding = staging / paths[0]
         write_tensor(
-            embedding / "model.safetensors",
-            "embedding.weight",
+            embedding / WEIGHT_FILE,
+            TENSOR_NAME,
             str(table.weight.dtype),
             (table.weight.shape[0], table.weight.shape[1]),
             byte_chunks(table.weight),
         )
-        (embedding / "tokenizer.json").write_text(table.tokenizer.to_str(pretty=True), encoding="utf-8")
+        (embedding / TOKENIZER_FILE).write_text(table.tokenizer.to_str(pretty=True), encoding="utf-8")
         if table.normalize:
             _write_json(staging / paths[1] / "config.json", {})
-        _write_json(staging / "modules.json", entries)
+        _write_json(staging / MODULES_FILE, entries)
         _write_json(
             staging / "config_sentence_transformers.json",
             {"model_type": "SentenceTransformer", "prompts": {}, "similarity_fn_name": "cosine", **(settings or {})},
