@@ -733,19 +733,20 @@ def test_a_codebook_is_copied_where_it_cannot_be_linked(codebook: Codebook, smal
 
 
 _SAVE = """
-import os, signal, sys
+import signal, sys
 from wordllama_st import Codebook
 
-checkpoint, output, renames = sys.argv[1], sys.argv[2], int(sys.argv[3])
+checkpoint, output, end, renames = *sys.argv[1:3], int(sys.argv[3]), int(sys.argv[4])
 
-def die_before_rename(event, arguments):
+def end_before_rename(event, arguments):
     global renames
-    renames -= event == "os.rename"
-    if renames == 0 and event == "os.rename":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if event == "os.rename":
+        renames -= 1
+        if renames == 0:
+            signal.raise_signal(end)
 
 codebook = Codebook.from_pretrained(checkpoint, tensor_name="table")
-sys.addaudithook(die_before_rename)
+sys.addaudithook(end_before_rename)
 codebook.save(output, overwrite=True)
 """
 
@@ -757,7 +758,7 @@ def test_a_process_killed_while_it_writes_leaves_the_old_codebook(
     codebook.save(output)
     before = content(output)
     large = save_zeros(100_000, 2_048, large_path / "checkpoint", tokenizer)  # 410 MB
-    with subprocess.Popen([sys.executable, "-c", _SAVE, large, output, "-1"]) as process:
+    with subprocess.Popen([sys.executable, "-c", _SAVE, large, output, "0", "0"]) as process:
         while process.poll() is None:
             if any(path.stat().st_size > 2**20 for path in output.parent.glob(".*.partial/codebook/.*.partial")):
                 process.kill()
@@ -771,19 +772,39 @@ def test_a_process_killed_while_it_writes_leaves_the_old_codebook(
     assert same_bits(Codebook.load(output).weight, codebook.weight + 1)
 
 
-@pytest.mark.parametrize("rename", [1, 2, 3, 4, 5])
+#: The renames of a save: of the three files, of the old directory out of the way, of the new one into place.
+RENAMES = [1, 2, 3, 4, 5]
+
+
+def end_save(end: signal.Signals, rename: int, output: Path, directory: Path, tokenizer: Tokenizer) -> None:
+    """Save a codebook over ``output`` in a process that a signal ends before its ``rename``-th rename."""
+    new = save_table(torch.ones(ROWS, COLUMNS), directory / "checkpoint", tokenizer)
+    arguments = [new, output, str(end.value), str(rename)]
+    process = subprocess.run([sys.executable, "-c", _SAVE, *arguments], capture_output=True, check=False)
+    assert process.returncode == -end
+
+
+@pytest.mark.parametrize("rename", RENAMES)
 def test_a_process_killed_between_any_two_steps_leaves_a_whole_codebook(
     rename: int, codebook: Codebook, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    """The steps are renames: of the three files, of the old directory out of the way, of the new one into place."""
     output = tmp_path / "output" / "codebook"
     codebook.save(output)
     before = content(output)
-    new = save_table(torch.ones(ROWS, COLUMNS), tmp_path / "checkpoint", tokenizer)
-    process = subprocess.run([sys.executable, "-c", _SAVE, new, output, str(rename)], check=False)
-    assert process.returncode == -signal.SIGKILL
+    end_save(signal.SIGKILL, rename, output, tmp_path, tokenizer)
     if rename == 5:
         # Two directories cannot change places in one step: for this moment the old one stands where it stepped aside.
         (output,) = output.parent.glob(".codebook.*.partial/replaced")
     assert content(output) == before
     assert same_bits(Codebook.load(output).weight, codebook.weight)
+
+
+@pytest.mark.parametrize("rename", RENAMES)
+def test_an_interrupt_between_any_two_steps_leaves_everything_as_it_was(
+    rename: int, codebook: Codebook, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    output = tmp_path / "output" / "codebook"
+    codebook.save(output)
+    before = content(output.parent)
+    end_save(signal.SIGINT, rename, output, tmp_path, tokenizer)
+    assert content(output.parent) == before

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ from tokenizers import Tokenizer
 
 from wordllama_st import models
 from wordllama_st.codebook.checkpoint import locate_table
+from wordllama_st.codebook.own_file import OwnFile
+from wordllama_st.codebook.provenance import Provenance, inspect
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
 from wordllama_st.formats import sentence_transformers as static_format
 from wordllama_st.safetensors_file import STORAGE_DTYPES, Table, byte_chunks, stored_tensor, write_tensor
@@ -29,50 +30,6 @@ WEIGHT_FILE = "codebook.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 PROVENANCE_FILE = "codebook.json"
 TENSOR_NAME = "embedding.weight"
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a token table comes from.
-
-    Attributes:
-        source: The released name, checkpoint directory or repository it was read from; None for a tensor in memory.
-        tensor_name: Its key there.
-        shape: (V, D).
-        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``.
-        sha256: Of the table's bytes.
-    """
-
-    source: str | None
-    tensor_name: str | None
-    shape: tuple[int, int]
-    dtype: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class OwnFile:
-    """A file that holds a codebook's table and nothing else, so that a save may link it.
-
-    Paths are reused: a second model saved into the same directory replaces the first one's file. Two of these are
-    equal if they are the same file on disk, wherever it lies.
-    """
-
-    path: Path = field(compare=False)
-    identity: tuple[int, int, int] | None
-
-    @classmethod
-    def at(cls, path: Path) -> OwnFile:
-        """The file at a path now; one that is not there is equal to none that is."""
-        try:
-            status = path.stat()
-        except OSError:
-            return cls(path.absolute(), None)
-        return cls(path.absolute(), (status.st_dev, status.st_ino, status.st_mtime_ns))
-
-    def is_still_there(self) -> bool:
-        """Whether the path still leads to this very file."""
-        return self.identity is not None and self == OwnFile.at(self.path)
 
 
 class Codebook:
@@ -105,7 +62,7 @@ class Codebook:
 
     def __init__(self, weight: torch.Tensor, tokenizer: Tokenizer, *, source: str | None = None) -> None:
         table, dtype = _as_array(weight)
-        self._set(table, plain_tokenizer(tokenizer), _inspect(table, dtype, source, None, tokenizer))
+        self._set(table, plain_tokenizer(tokenizer), inspect(table, dtype, source, None, tokenizer))
 
     def _set(self, table: Table, tokenizer: Tokenizer, provenance: Provenance, file: OwnFile | None = None) -> None:
         rows = table.shape[0]
@@ -201,7 +158,7 @@ class Codebook:
         cls, table: Table, dtype: str, tokenizer: Tokenizer, source: str, tensor_name: str | None
     ) -> Codebook:
         codebook = cls.__new__(cls)
-        provenance = _inspect(table, dtype, source, tensor_name, tokenizer)
+        provenance = inspect(table, dtype, source, tensor_name, tokenizer)
         codebook._set(table, plain_tokenizer(tokenizer), provenance)
         return codebook
 
@@ -298,22 +255,3 @@ def _as_array(weight: torch.Tensor) -> tuple[Table, str]:
         )
     weight = weight.detach().cpu().contiguous()
     return (weight.view(torch.uint16) if dtype == "bfloat16" else weight).numpy(), dtype
-
-
-def _inspect(table: Table, dtype: str, source: str | None, tensor_name: str | None, tokenizer: Tokenizer) -> Provenance:
-    """Hash a table that comes from elsewhere and check that it is all finite, in one pass over its bytes."""
-    sha256 = hashlib.sha256()
-    row = 0
-    for chunk in byte_chunks(table):
-        sha256.update(chunk)
-        values = np.frombuffer(chunk, dtype=table.dtype).reshape(-1, table.shape[1])
-        # All exponent bits set is what infinities and NaNs have in common.
-        finite = (values & 0x7F80) != 0x7F80 if dtype == "bfloat16" else np.isfinite(values)
-        if not finite.all():
-            token_id = row + int(np.flatnonzero(~finite.all(axis=1))[0])
-            raise CodebookError(
-                f"Row {token_id} ({tokenizer.id_to_token(token_id)!r}) of the table in {source or 'memory'} is not "
-                f"finite. The checkpoint is damaged, or was saved by a run that diverged."
-            )
-        row += len(values)
-    return Provenance(source, tensor_name, (table.shape[0], table.shape[1]), dtype, sha256.hexdigest())

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from wordllama_st.codebook import Codebook
+from wordllama_st.modules.trained_module import location
 
 try:
     from typing import Self
@@ -106,23 +107,8 @@ class LLMTokenEmbedding(InputModule):
         self.codebook.save_files(Path(output_path))
 
     @classmethod
-    def load(  # type: ignore[override]
-        cls,
-        model_name_or_path: str,
-        subfolder: str = "",
-        token: bool | str | None = None,
-        cache_folder: str | None = None,
-        revision: str | None = None,
-        local_files_only: bool = False,
-        **kwargs: Any,
-    ) -> Self:
-        hub_kwargs: dict[str, Any] = {
-            "subfolder": subfolder,
-            "token": token,
-            "cache_folder": cache_folder,
-            "revision": revision,
-            "local_files_only": local_files_only,
-        }
-        config = cls.load_config(model_name_or_path, **hub_kwargs)
-        directory = cls.load_dir_path(model_name_or_path, **hub_kwargs)
+    def load(cls, model_name_or_path: str, **kwargs: Any) -> Self:  # type: ignore[override]
+        where = location(kwargs)
+        config = cls.load_config(model_name_or_path, **where)
+        directory = cls.load_dir_path(model_name_or_path, **where)
         return cls(Codebook.load(Path(directory or model_name_or_path)), **config)

@@ -11,6 +11,8 @@ try:
 except ImportError:
     from typing_extensions import Self
 
+LOCATION = ("subfolder", "token", "cache_folder", "revision", "local_files_only")
+
 
 class TrainedModule(Module):
     """A module that is saved as its config and its weights."""
@@ -20,23 +22,13 @@ class TrainedModule(Module):
         self.save_torch_weights(output_path, safe_serialization=safe_serialization)
 
     @classmethod
-    def load(  # type: ignore[override]
-        cls,
-        model_name_or_path: str,
-        subfolder: str = "",
-        token: bool | str | None = None,
-        cache_folder: str | None = None,
-        revision: str | None = None,
-        local_files_only: bool = False,
-        **kwargs: Any,
-    ) -> Self:
-        hub_kwargs: dict[str, Any] = {
-            "subfolder": subfolder,
-            "token": token,
-            "cache_folder": cache_folder,
-            "revision": revision,
-            "local_files_only": local_files_only,
-        }
-        module = cls(**cls.load_config(model_name_or_path, **hub_kwargs))
-        cls.load_torch_weights(model_name_or_path, model=module, **hub_kwargs)
+    def load(cls, model_name_or_path: str, **kwargs: Any) -> Self:  # type: ignore[override]
+        where = location(kwargs)
+        module = cls(**cls.load_config(model_name_or_path, **where))
+        cls.load_torch_weights(model_name_or_path, model=module, **where)
         return module
+
+
+def location(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Of all that the library passes to ``load``, what says where a module's files are."""
+    return {key: kwargs[key] for key in LOCATION if key in kwargs}
