@@ -179,7 +179,7 @@ def test_a_text_without_tokens_is_the_zero_vector(
 
 @both_stacks
 def test_a_second_pass_over_the_same_features_gives_the_same(stack: Stack, codebook: Codebook) -> None:
-    # Losses do this: Matryoshka with its dims, GradCache with its two passes.
+    # Features are changed in place: nothing that the first pass leaves in them may mislead the second.
     model = stack(codebook)
     features = model.preprocess(["The golden llama hides.", "", "By the canal."])
     first = model(features)["sentence_embedding"]

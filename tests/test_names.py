@@ -12,6 +12,7 @@ at what came of them.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import os
@@ -550,3 +551,20 @@ def test_a_model_loaded_by_name_is_saved_for_the_stock_class(tmp_path: Path) -> 
     model.save(str(tmp_path / "saved"))
     stock = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
     np.testing.assert_array_equal(stock.encode(TEXTS), model.encode(TEXTS))
+
+
+def test_unregister_leaves_a_constructor_that_somebody_else_has_wrapped_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = SentenceTransformer.__init__
+    wordllama_st.register()
+    ours = SentenceTransformer.__init__
+
+    @functools.wraps(ours)
+    def theirs(self: SentenceTransformer, *args: Any, **kwargs: Any) -> None:
+        ours(self, *args, **kwargs)
+
+    monkeypatch.setattr(SentenceTransformer, "__init__", theirs)
+    wordllama_st.unregister()
+    assert SentenceTransformer.__init__ is theirs
+    with pytest.raises(OSError, match="couldn't find them in the cached files"):
+        SentenceTransformer(EMBEDDED[2])  # the library's own answer to a name it does not know
+    monkeypatch.setattr(SentenceTransformer, "__init__", original)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from sentence_transformers import SentenceTransformer
 
@@ -13,7 +12,8 @@ from wordllama_st import models
 from wordllama_st.formats import wordllama as wordllama_format
 from wordllama_st.modules.stock import stock_modules
 
-_ORIGINAL = "_wordllama_st_original"
+#: The constructor that :func:`register` put in place, while it is in force.
+_installed: Any = None
 
 
 def register() -> None:
@@ -35,13 +35,27 @@ def register() -> None:
         UnknownModelError: (from the class, once registered) for a ``wordllama-*`` name that was never released.
         ModelUnavailableError: (likewise) for one whose files cannot be had.
     """
-    original = SentenceTransformer.__init__
-    if hasattr(original, _ORIGINAL):
-        return
+    global _installed
+    if _installed is None:
+        _installed = _taught(SentenceTransformer.__init__)
+        _set_init(_installed)
+
+
+def unregister() -> None:
+    """Undo :func:`register`. Models that are loaded stay as they are."""
+    global _installed
+    # If somebody else has wrapped the constructor since, theirs stays; ours inside it only passes everything on.
+    if _installed is not None and SentenceTransformer.__init__ is _installed:
+        _set_init(cast(Any, _installed).__wrapped__)
+    _installed = None
+
+
+def _taught(original: Any) -> Any:
+    """The constructor, with the released names added to what it understands."""
 
     @functools.wraps(original)
     def init(self: SentenceTransformer, model_name_or_path: str | None = None, *args: Any, **kwargs: Any) -> None:
-        if not _is_ours(model_name_or_path) or kwargs.get("modules") is not None:
+        if _installed is not init or not _is_ours(model_name_or_path) or kwargs.get("modules") is not None:
             original(self, model_name_or_path, *args, **kwargs)
             return
         files = models.fetch(
@@ -55,17 +69,10 @@ def register() -> None:
         self.model_card_data.base_model = files.model.repo_id
         self.model_card_data.base_model_revision = files.revision
 
-    setattr(init, _ORIGINAL, original)
-    _set_init(init)
+    return init
 
 
-def unregister() -> None:
-    """Undo :func:`register`. Models that are loaded stay as they are."""
-    if (original := getattr(SentenceTransformer.__init__, _ORIGINAL, None)) is not None:
-        _set_init(original)
-
-
-def _set_init(init: Callable[..., None]) -> None:
+def _set_init(init: Any) -> None:
     SentenceTransformer.__init__ = init  # type: ignore[method-assign]
 
 

@@ -30,7 +30,9 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
 def staged_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty directory beside ``path`` that takes its place when the block ends without an error.
 
-    Whatever stood at ``path`` stays untouched until then, and for good if the block fails or the process is killed.
+    Whatever stood at ``path`` stays untouched until then, and for good if the block fails or the process is killed in
+    it. (Two directories cannot change places in one step. A process killed at the very moment in which the new one
+    replaces the old leaves the old one whole, under ``.NAME.….partial/replaced``.)
 
     Raises:
         OutputExistsError: As :func:`check_output`.
@@ -38,21 +40,17 @@ def staged_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     path = check_output(path, overwrite=overwrite).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    content, replaced = staging / path.name, staging / "replaced"
     try:
-        content = staging / path.name
         content.mkdir()
         yield content
-        if not path.exists():
-            content.rename(path)
-            return
-        # A rename cannot replace a directory that has entries, so the old one steps aside first.
-        replaced = path.rename(staging / "replaced")
-        try:
-            content.rename(path)
-        except OSError:
-            replaced.rename(path)
-            raise
+        if path.exists():
+            # A rename cannot replace a directory that has entries, so the old one steps aside first.
+            path.rename(replaced)
+        content.rename(path)
     finally:
+        if replaced.exists() and not path.exists():
+            replaced.rename(path)
         shutil.rmtree(staging, ignore_errors=True)
 
 
