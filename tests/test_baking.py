@@ -204,11 +204,12 @@ def test_the_saved_layout_is_the_one_that_every_version_since_3_2_reads(codebook
 def test_the_card_says_what_it_was_made_from_and_how_it_scored_at_its_own_dim(
     codebook: Codebook, tmp_path: Path
 ) -> None:
-    model = trained(codebook)
-    for dim in (DIM, 8):
-        retrieval_evaluator(["a b", "c"], ["b a", "d"], f"mine-{dim}", truncate_dim=dim)(model)
-    bake(model, tmp_path / "static", dim=[DIM, 8])
-    card = (tmp_path / "static-8" / "README.md").read_text()
+    model = build_model(codebook, 48)
+    for name, dim in (("mine-48", None), ("sts-12", None), ("mine-32", 32)):
+        retrieval_evaluator(["a b", "c"], ["b a", "d"], name, truncate_dim=dim)(model)
+    bake(model, tmp_path / "static", dim=[48, 32])
+    card = (tmp_path / "static-48" / "README.md").read_text()
     assert codebook.provenance.sha256 in card
-    assert "mine 8" in card
-    assert f"mine {DIM}" not in card
+    assert [name in card for name in ("mine 48", "sts 12", "mine 32")] == [True, True, False]
+    card = (tmp_path / "static-32" / "README.md").read_text()
+    assert [name in card for name in ("mine 48", "sts 12", "mine 32")] == [False, False, True]

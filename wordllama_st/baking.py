@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 #: How far a baked vector may be from the model's own, relative to its length.
 TOLERANCE = 1e-5
+#: A number at the end of an evaluator's name is a dim from here on; below, it is a name such as sts-12.
+SMALLEST_NAMED_DIM = 32
 #: Table bytes, as float32, that go through the modules at a time.
 CHUNK_BYTES = 2**26
 
@@ -118,7 +120,7 @@ def bake(
     """
     modules, normalize = _split(model)
     # Summing thousands of vectors in float32 is itself off by 1e-5 and more; in float64, what is linear is seen to be.
-    exact = [copy.deepcopy(module).double().eval() for module in modules]
+    exact = [copy.deepcopy(module).cpu().double().eval() for module in modules]
     width = _check_bakeable(exact)
     several = isinstance(dim, Sequence)
     dims = list(dim) if isinstance(dim, Sequence) else [(model.truncate_dim or width) if dim is None else dim]
@@ -293,7 +295,7 @@ def _card_data(model: SentenceTransformer) -> dict[str, Any]:
 
 
 def _scores(card: dict[str, Any], dim: int, width: int) -> list[EvalResult]:
-    """The scores that were measured at ``dim`` dimensions; an evaluator says so by a name that ends in ``-dim``."""
+    """The scores measured at ``dim`` dimensions: an evaluator at fewer than all says so by a name that ends in -dim."""
     if not card.get("model-index"):
         return []
     # A model that was never saved has no name yet, without which the index is not read.
@@ -301,6 +303,7 @@ def _scores(card: dict[str, Any], dim: int, width: int) -> list[EvalResult]:
 
     def measured_at(result: EvalResult) -> int:
         suffix = result.dataset_type.rpartition("-")[2]
-        return int(suffix) if suffix.isdecimal() and int(suffix) <= width else width
+        is_dim = suffix.isdecimal() and SMALLEST_NAMED_DIM <= int(suffix) <= width
+        return int(suffix) if is_dim else width
 
     return [result for result in results if measured_at(result) == dim]
