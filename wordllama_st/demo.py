@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
@@ -174,8 +175,8 @@ def searches(before: SentenceTransformer, after: SentenceTransformer, held_out: 
         for label, hits in found.items():
             for rank, hit in enumerate(hits[index]):
                 docstring = held_out[int(hit["corpus_id"])]
-                entry = f"{docstring.package} {docstring.name}: {docstring.summary}"
-                lines.append(f"  {label * (rank == 0):8} {hit['score']:.2f}  {entry[:100]}")
+                entry = shorten(f"{docstring.package} {docstring.name}: {docstring.summary}", 100, placeholder=" …")
+                lines.append(f"  {label * (rank == 0):8} {hit['score']:.2f}  {entry}")
         lines.append("")
     return lines
 

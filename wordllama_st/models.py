@@ -13,9 +13,6 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError
-
 from wordllama_st.errors import MissingExtraError, ModelUnavailableError, UnknownModelError
 
 PREFIX = "wordllama-"
@@ -140,6 +137,10 @@ def fetch(
             _wheel_file("tokenizers", model.tokenizer_file),
             f"wordllama=={version('wordllama')}",
         )
+
+    # Importing the Hub client takes a tenth of a second, which the embedded models need not wait for.
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
 
     def download(filename: str) -> Path:
         try:
