@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test bench lint clean
+.PHONY: install demo test bench compatibility lint clean
 
 install: $(INSTALLED)
 
@@ -25,10 +25,17 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/baking.py
 	$(BIN)/python benchmarks/training_speed.py
 
+# The oldest sentence-transformers that baked models are for, in an environment of its own.
+compatibility: $(INSTALLED)
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --constraint constraints.txt \
+	    'sentence-transformers==3.2.1' 'transformers<4.46'
+	$(BIN)/python benchmarks/compatibility.py .venv-oldest/bin/python
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo-models
+	rm -rf $(VENV) .venv-oldest demo-models

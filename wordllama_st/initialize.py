@@ -14,10 +14,12 @@ from torch import Tensor
 
 from wordllama_st.codebook import Codebook
 
-#: Up to this width all rows enter the covariance and its eigenvectors are exact; beyond, a sample and a sketch do.
-EXACT_PCA_DIM = 4096
-#: Memory for the sample of rows that a wide table's PCA is made of.
-PCA_SAMPLE_BYTES = 2**30
+#: Rows that stand for a larger table: enough for directions, and a quarter of the time of 128,256 of them.
+PCA_ROWS = 32_768
+#: Up to this width, D, components come from the D x D covariance; beyond, from a sketch.
+EXACT_PCA_DIM = 4_096
+#: Memory for the rows that a sketch is made of.
+PCA_SKETCH_BYTES = 2**30
 
 #: How the common tokenizers mark that a word begins: SentencePiece, byte-level BPE, and none.
 WORD_STARTS = ("▁", "Ġ", "")
@@ -110,7 +112,7 @@ def principal_components(codebook: Codebook, dim: int, seed: int = 0) -> Tensor:
     Args:
         codebook: Table [V, D].
         dim: How many, d. Beyond D there are no more, and the rest are small random rows, which training can use.
-        seed: For those, and for the sample that stands for a table wider than :data:`EXACT_PCA_DIM`.
+        seed: For those, and for the rows that stand for a large table.
 
     Returns:
         [d, D], the rows orthonormal but for the mean's direction.
@@ -119,31 +121,38 @@ def principal_components(codebook: Codebook, dim: int, seed: int = 0) -> Tensor:
     width = codebook.embedding_dim
     components = min(dim, width)
     if width <= EXACT_PCA_DIM:
-        mean, basis = _exact_components(codebook, components)
+        mean, basis = _exact_components(codebook, components, generator)
     else:
-        mean, basis = _sampled_components(codebook, components, generator)
+        mean, basis = _sketched_components(codebook, components, generator)
     direction = mean / mean.norm().clamp(min=1e-12)
     basis -= (basis @ direction).outer(direction)
     rest = torch.randn(dim - components, width, generator=generator) * 0.1 / width**0.5
     return torch.cat([basis, rest])
 
 
-def _exact_components(codebook: Codebook, dim: int) -> tuple[Tensor, Tensor]:
-    rows, width = codebook.num_embeddings, codebook.embedding_dim
+def _sample(codebook: Codebook, count: int, generator: torch.Generator) -> Tensor:
+    """Token ids to stand for all of them, in order so that a mapped table is read from front to back."""
+    return torch.randperm(codebook.num_embeddings, generator=generator)[:count].sort().values
+
+
+def _exact_components(codebook: Codebook, dim: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """From the eigenvectors of the rows' covariance, summed up a few rows at a time."""
+    width = codebook.embedding_dim
+    ids = _sample(codebook, PCA_ROWS, generator)
     total, moment = torch.zeros(width, dtype=torch.float64), torch.zeros(width, width)
-    for chunk in codebook.weight.split(max(1, 2**24 // width)):
-        values = chunk.float()
-        total += values.sum(dim=0)
-        moment += values.T @ values
-    mean = (total / rows).float()
-    _, vectors = torch.linalg.eigh(moment / rows - mean.outer(mean))
+    for some in ids.split(max(1, 2**24 // width)):
+        rows = codebook.weight[some].float()
+        total += rows.sum(dim=0)
+        moment += rows.T @ rows
+    mean = (total / len(ids)).float()
+    _, vectors = torch.linalg.eigh(moment / len(ids) - mean.outer(mean))
     return mean, vectors[:, -dim:].flip(1).T.contiguous()
 
 
-def _sampled_components(codebook: Codebook, dim: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    count = min(codebook.num_embeddings, max(2 * dim, PCA_SAMPLE_BYTES // (4 * codebook.embedding_dim)))
-    sample = torch.randperm(codebook.num_embeddings, generator=generator)[:count].sort().values
-    rows = codebook.weight[sample].float()
+def _sketched_components(codebook: Codebook, dim: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Where D x D would be too much: by a randomized decomposition of as many rows as fit a budget."""
+    count = min(PCA_ROWS, max(2 * dim, PCA_SKETCH_BYTES // (4 * codebook.embedding_dim)))
+    rows = codebook.weight[_sample(codebook, count, generator)].float()
     mean = rows.mean(dim=0)
     rows -= mean
     _, _, vectors = torch.pca_lowrank(rows, q=min(dim + 10, *rows.shape), center=False, niter=3)
