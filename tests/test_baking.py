@@ -162,9 +162,9 @@ def test_a_model_that_does_not_begin_with_a_codebook_is_refused(codebook: Codebo
         bake(bake(trained(codebook)))
 
 
-@pytest.mark.parametrize("dim", [0, DIM + 1, [8, DIM + 1]])
+@pytest.mark.parametrize("dim", [0, DIM + 1, [8, DIM + 1], []])
 def test_a_dim_that_the_model_lacks_is_refused(dim: int | list[int], codebook: Codebook, tmp_path: Path) -> None:
-    with pytest.raises(BakeError, match=f"have {DIM} dimensions"):
+    with pytest.raises(BakeError, match=f"have {DIM} dimensions|no dim"):
         bake(trained(codebook), tmp_path / "static", dim=dim)
     assert list(tmp_path.iterdir()) == []
 
@@ -183,9 +183,11 @@ def test_an_output_that_exists_is_refused_before_any_work_and_replaced_on_purpos
 ) -> None:
     (tmp_path / "static").mkdir()
     (tmp_path / "static" / "precious.txt").write_text("mine")
-    with pytest.raises(OutputExistsError):
-        bake(trained(codebook), tmp_path / "static")
+    for overwrite in (False, True):  # what is no model is not overwritten, not even on purpose
+        with pytest.raises(OutputExistsError):
+            bake(trained(codebook), tmp_path / "static", overwrite=overwrite)
     assert (tmp_path / "static" / "precious.txt").read_text() == "mine"
+    (tmp_path / "static" / "modules.json").write_text("[]")
     bake(trained(codebook), tmp_path / "static", overwrite=True)
     assert not (tmp_path / "static" / "precious.txt").exists()
 

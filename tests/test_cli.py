@@ -80,7 +80,7 @@ def test_scored_pairs_are_trained_by_their_order(directory: Path, capsys: pytest
     Path("scored.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert main(["train", EMBEDDED, "scored.jsonl", "--out", "model", "--epochs", "1"]) == 0
     printed = capsys.readouterr().out
-    assert "60 scored pairs (a, b)" in printed
+    assert "60 scored pairs (a, b, score)" in printed
     assert "Loss: CoSENTLoss" in printed
     assert "Spearman correlation, 64 dims" in printed
 
@@ -92,6 +92,49 @@ def test_pull_writes_a_directory_that_the_stock_class_loads(
     assert SentenceTransformer("wordllama-l2-supercat-64").encode("hello").shape == (64,)
     assert main(["pull", "wordllama-l2-supercat-64"]) == 1  # it would replace what the first call wrote
     assert "already exists" in capsys.readouterr().err
+
+
+def test_checkpoints_of_another_run_are_not_gone_on_from_nor_one_cut_short(
+    pairs_csv: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", EMBEDDED, pairs_csv, "--dim", "32", "--epochs", "1", "--batch-size", "64", "--hold-out", "0"]
+    assert main([*train, "--out", "first", "--checkpoint-dir", "checkpoints"]) == 0
+    assert main([*train, "--seed", "7", "--out", "other", "--checkpoint-dir", "checkpoints"]) == 1
+    assert "are of a run with another seed" in capsys.readouterr().err
+    (directory / "checkpoints" / "checkpoint-99").mkdir()  # as a kill in mid-save leaves it
+    assert main([*train, "--out", "again", "--checkpoint-dir", "checkpoints"]) == 0
+    assert "Going on from checkpoints/checkpoint-4" in capsys.readouterr().out
+
+
+def test_a_trained_model_is_not_rebuilt(pairs_csv: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", EMBEDDED, pairs_csv, "--out", "model", "--epochs", "1", "--hold-out", "0"]) == 0
+    assert main(["train", "model", pairs_csv, "--out", "further", "--dim", "64"]) == 1
+    assert "--dim is for building a new one" in capsys.readouterr().err
+
+
+def test_overwriting_replaces_models_only_and_never_what_they_are_made_from(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (directory / "thesis").mkdir()
+    (directory / "thesis" / "chapter.txt").write_text("years of work")
+    assert main(["pull", "wordllama-l2-supercat-64", "--out", "thesis", "--overwrite"]) == 1
+    assert (directory / "thesis" / "chapter.txt").read_text() == "years of work"
+    assert main(["extract", EMBEDDED, "--out", "codebook"]) == 0
+    assert main(["extract", EMBEDDED, "--out", "codebook", "--overwrite"]) == 0
+    assert main(["extract", "codebook", "--out", "codebook", "--overwrite"]) == 1
+    assert "is, or holds, what it would be made from" in capsys.readouterr().err
+
+
+def test_a_damaged_model_is_an_error_that_names_its_part(
+    pairs_csv: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", EMBEDDED, pairs_csv, "--out", "model", "--epochs", "1", "--hold-out", "0"]) == 0
+    weights = directory / "model" / "2_Projection" / "model.safetensors"
+    for damage in (lambda: weights.write_bytes(weights.read_bytes()[:1000]), weights.unlink):
+        damage()
+        assert main(["bake", "model", "--out", "static"]) == 1
+        assert "model/2_Projection does not hold a Projection" in capsys.readouterr().err
+    assert not (directory / "static").exists()
 
 
 def test_models_lists_every_released_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,6 +152,7 @@ def test_models_lists_every_released_name(capsys: pytest.CaptureFixture[str]) ->
         (["train", EMBEDDED, "none.csv", "--out", "x"], "There is no file none.csv"),
         (["train", EMBEDDED, "pairs.csv", "--out", "x", "--matryoshka-dims", "512"], "cannot be trained at 512"),
         (["train", EMBEDDED, "pairs.csv", "--out", "pairs.csv"], "pairs.csv is a file"),
+        (["train", EMBEDDED, "pairs.csv", "--out", "x", "--hold-out", "0.995"], "leaves too few to train on"),
         (["bake", "nowhere", "--out", "x"], "there is no modules.json"),
         (["pull", "wordllama-l9", "--out", "x"], "There is no released model 'wordllama-l9'"),
     ],
@@ -123,7 +167,16 @@ def test_an_error_is_one_line_on_stderr_and_leaves_nothing_behind(
     assert [path.name for path in directory.iterdir()] == ["pairs.csv"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["train"], ["bake", "m", "--out", "x", "--dim", "0"], ["frobnicate"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["train"],
+        ["bake", "m", "--out", "x", "--dim", "0"],
+        ["frobnicate"],
+        ["train", "c", "d", "-o", "x", "--epochs", "nan"],
+    ],
+)
 def test_wrong_usage_exits_with_two(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         main(arguments)

@@ -461,7 +461,7 @@ def test_existing_output_is_refused_and_left_as_it_is(codebook: Codebook, tmp_pa
 def test_an_empty_directory_is_filled_and_a_full_one_replaced_when_told_to(codebook: Codebook, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     codebook.save(tmp_path / "empty")
-    (tmp_path / "full").mkdir()
+    codebook.save(tmp_path / "full")
     (tmp_path / "full/notes.txt").write_text("not wanted any more")
     codebook.save(tmp_path / "full", overwrite=True)
     assert content(tmp_path / "full") == content(tmp_path / "empty")

@@ -90,3 +90,7 @@ def test_an_unknown_start_is_refused_by_name(codebook: Codebook) -> None:
         build_model(codebook, initialize="magic")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="'heavy'"):
         build_model(codebook, token_weights="heavy")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="'swish'"):
+        build_model(codebook, activation="swish")
+    with pytest.raises(ArgumentError, match="from zero up"):
+        build_model(codebook, token_weights=-torch.ones(codebook.num_embeddings))

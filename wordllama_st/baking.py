@@ -23,6 +23,7 @@ from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor, nn
 from tqdm.autonotebook import tqdm
 
@@ -105,7 +106,9 @@ def bake(
         path: Directory to save to, in the layout that sentence-transformers 3.2 and later load; it appears when it
             is complete. None saves nothing.
         dim: Matryoshka dim to cut the vectors to; all of the model's if None. For several, the table is computed once
-            and each is saved beside the others, at ``path`` with ``-dim`` behind it.
+            and each is saved beside the others, at ``path`` with ``-dim`` behind it. A last ``Normalize`` then scales
+            what was cut to unit length (where the library's ``truncate_dim`` cuts what was scaled; cosine similarity
+            is the same).
         dtype: Of the table. float16 halves the file; ``encode`` then returns float16.
         overwrite: Whether to replace what is at ``path``.
         show_progress_bar: None shows it when this package logs at INFO, as the library does.
@@ -124,6 +127,8 @@ def bake(
     width = _check_bakeable(exact)
     several = isinstance(dim, Sequence)
     dims = list(dim) if isinstance(dim, Sequence) else [(model.truncate_dim or width) if dim is None else dim]
+    if not dims:
+        raise BakeError("There is no dim to bake at.")
     for d in dims:
         if not 1 <= d <= width:
             raise BakeError(f"The model's vectors have {width} dimensions; they cannot be cut to {d}.")
@@ -157,7 +162,7 @@ def _split(model: SentenceTransformer) -> tuple[list[nn.Module], bool]:
     if not isinstance(modules[0], LLMTokenEmbedding):
         raise BakeError(
             f"Only a model that begins with LLMTokenEmbedding can be baked; this one begins with "
-            f"{type(modules[0]).__name__}."
+            f"{type(modules[0]).__name__}{', and is static already' * isinstance(modules[0], StaticEmbedding)}."
         )
     normalize = False
     while isinstance(modules[-1], (Normalize, Binarize)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 import warnings
@@ -11,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from safetensors import SafetensorError
+
 from wordllama_st import __version__, models
-from wordllama_st.errors import WordLlamaSTError
+from wordllama_st.errors import OutputExistsError, WordLlamaSTError
 from wordllama_st.extras import require
 from wordllama_st.staging import check_output
 
@@ -29,10 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     warnings.filterwarnings("ignore", module="torch")
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+    for library in ("sentence_transformers", "datasets"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # what they report as errors is raised as well
     try:
         options.run(options)
-    except (WordLlamaSTError, OSError) as error:
+    except (WordLlamaSTError, OSError, SafetensorError) as error:
         print(f"wordllama-st {options.command}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -132,11 +136,18 @@ def _add_extract(commands: Commands) -> None:
 def _extract(options: argparse.Namespace) -> None:
     from wordllama_st.codebook import Codebook
 
+    _check_apart(options.source, options.out)
     check_output(options.out, overwrite=options.overwrite)
     codebook = Codebook.from_pretrained(options.source, tensor_name=options.tensor_name)
     codebook.save(options.out, overwrite=options.overwrite)
     made_from = codebook.provenance
     print(f"{options.out}: {made_from.tensor_name} {list(made_from.shape)} {made_from.dtype}")
+
+
+def _check_apart(source: str, output: Path) -> None:
+    """Refuse an output that would replace what it is made from."""
+    if Path(source).exists() and Path(source).resolve().is_relative_to(output.resolve()):
+        raise OutputExistsError(f"{output} is, or holds, what it would be made from; choose another output.")
 
 
 def _add_train(commands: Commands) -> None:
@@ -160,7 +171,7 @@ def _add_train(commands: Commands) -> None:
         "--hold-out", type=_share, default=0.1, metavar="SHARE", help="rows kept for evaluation (default: %(default)s)"
     )
     model = parser.add_argument_group("model")
-    model.add_argument("--dim", type=_positive, default=256, help="length of the vectors (default: %(default)s)")
+    model.add_argument("--dim", type=_positive, help="length of the vectors (default: 256)")
     model.add_argument(
         "--matryoshka-dims", type=_positive, nargs="+", metavar="DIM", help="default: DIM and its halves down to 64"
     )
@@ -172,16 +183,17 @@ def _add_train(commands: Commands) -> None:
     model.add_argument(
         "--token-weights",
         choices=("ones", "stopwords", "rank"),
-        default="ones",
-        help="what tokens count for at the start (default: %(default)s)",
+        help="what tokens count for at the start (default: ones)",
     )
     model.add_argument(
         "--hidden-features", type=_positive, metavar="N", help="project each token through a hidden layer"
     )
     training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=float, default=3.0, help="default: %(default)s")
+    training.add_argument("--epochs", type=_positive_real, default=3.0, help="default: %(default)s")
     training.add_argument("--batch-size", type=_positive, metavar="ROWS", help="default: 256, fewer for little data")
-    training.add_argument("--learning-rate", type=float, default=1e-3, metavar="LR", help="default: %(default)s")
+    training.add_argument(
+        "--learning-rate", type=_positive_real, default=1e-3, metavar="LR", help="default: %(default)s"
+    )
     training.add_argument("--max-seq-length", type=_positive, metavar="N", help="tokens read of a text (default: all)")
     training.add_argument("--bf16", action="store_true", help="mixed precision")
     training.add_argument("--seed", type=int, default=42, help="default: %(default)s")
@@ -218,6 +230,7 @@ def _add_bake(commands: Commands) -> None:
 
 def _bake(options: argparse.Namespace) -> None:
     require(*ST)
+    _check_apart(options.model, options.out)
     from wordllama_st.baking import bake
     from wordllama_st.load import load_model
 
@@ -260,6 +273,13 @@ def _demo(options: argparse.Namespace) -> None:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _positive_real(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return number
 

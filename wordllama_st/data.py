@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from glob import escape
 from pathlib import Path
 
 from datasets import Dataset, Value, load_dataset
@@ -34,20 +35,24 @@ class TrainingData:
     """Rows to train on, and what they say.
 
     Attributes:
-        rows: The text columns in order, then ``score`` for scored pairs, and nothing else.
+        rows: The texts, in columns named as the library names them, then ``score`` for scored pairs.
         kind: Pairs that belong together; triplets, an anchor with one text that belongs to it and one or more that
             do not; or pairs with a score of how similar they are.
         name: Where it came from.
+        used: The names that the columns had there.
+        ignored: The names of those that were left out.
     """
 
     rows: Dataset
     kind: Kind
     name: str
+    used: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @property
     def text_columns(self) -> list[str]:
         """The names of the text columns."""
-        return [column for column in self.rows.column_names if column != SCORE or self.kind is not Kind.SCORED_PAIRS]
+        return [column for column in self.rows.column_names if column != SCORE]
 
 
 def read_training_data(source: str, columns: Sequence[str] | None = None, split: str = "train") -> TrainingData:
@@ -73,28 +78,41 @@ def understand(rows: Dataset, columns: Sequence[str] | None = None, name: str = 
     """
     if missing := [column for column in columns or [] if column not in rows.column_names]:
         raise DatasetError(f"{name} has no column {missing[0]!r}; it has {', '.join(rows.column_names)}.")
+    if columns and len(set(columns)) < len(columns):
+        raise DatasetError(f"A column is named twice in {', '.join(columns)}.")
     chosen = list(columns or rows.column_names)
     texts = [column for column in chosen if _is_text(rows, column)]
     labels = [column for column in chosen if column not in texts and (columns or column.lower() in LABEL_COLUMNS)]
-    described = ", ".join(f"{column} ({_type(rows, column)})" for column in chosen)
     scored = len(labels) == 1 and len(texts) == 2 and _is_number(rows, labels[0])
     if not scored and (labels or len(texts) < 2):
+        for column in chosen:
+            _check_kind(rows, column, name)
+        described = ", ".join(f"{column} ({_type(rows, column)})" for column in chosen)
         raise DatasetError(
             f"{name} has the columns {described}. Training wants two texts that belong together, an anchor with a text "
             f"that belongs to it and others that do not, or two texts and a score. {_HOW_TO_CHOOSE}"
         )
     if len(rows) < 2:
         raise DatasetError(f"{name} has {len(rows)} row{'s' * (len(rows) != 1)}; training compares rows, two at least.")
-    rows = rows.select_columns(texts + labels)
     for column in texts:
         _check_texts(rows, column, name)
-    if not labels:
-        return TrainingData(rows, Kind.PAIRS if len(texts) == 2 else Kind.TRIPLETS, name)
-    _check_numbers(rows, labels[0], name)
-    if labels[0] != SCORE:
-        rows = rows.rename_column(labels[0], SCORE)
-    rows = rows.cast_column(SCORE, Value("float32"))
-    return TrainingData(rows, Kind.SCORED_PAIRS, name)
+    for column in labels:
+        _check_numbers(rows, column, name)
+    kind = Kind.SCORED_PAIRS if scored else Kind.PAIRS if len(texts) == 2 else Kind.TRIPLETS
+    used = texts + labels
+    ignored = tuple(column for column in rows.column_names if column not in used)
+    # The Trainer goes by the order of the texts, but takes a text that is called "label" for a label.
+    rows = rows.select_columns(used).rename_columns(dict(zip(used, _names(kind, len(texts)), strict=True)))
+    if scored:
+        rows = rows.cast_column(SCORE, Value("float32"))
+    return TrainingData(rows, kind, name, tuple(used), ignored)
+
+
+def _names(kind: Kind, texts: int) -> list[str]:
+    if kind is Kind.SCORED_PAIRS:
+        return ["sentence1", "sentence2", SCORE]
+    negatives = ["negative", *(f"negative_{number}" for number in range(2, texts - 1))]
+    return ["anchor", "positive", *negatives][:texts]
 
 
 def _read(source: str, split: str) -> Dataset:
@@ -115,8 +133,10 @@ def _read(source: str, split: str) -> Dataset:
         # A text may well be "None" or "NA"; only an empty cell is empty.
         options = {"keep_default_na": False, "na_values": [""], "sep": "\t" if path.suffix.lower() == ".tsv" else ","}
     try:
-        return load_dataset(FILE_FORMATS[path.suffix.lower()], data_files=str(path), split="train", **options)
+        return load_dataset(FILE_FORMATS[path.suffix.lower()], data_files=escape(str(path)), split="train", **options)
     except Exception as error:
+        if "corresponds to no data" in str(error):
+            raise DatasetError(f"{source} has no rows.") from error
         raise DatasetError(f"{source} cannot be read: {_first_line(error.__cause__ or error)}") from error
 
 
@@ -134,6 +154,15 @@ def _is_text(rows: Dataset, column: str) -> bool:
 
 def _is_number(rows: Dataset, column: str) -> bool:
     return _type(rows, column).startswith(("int", "uint", "float", "bool"))
+
+
+def _check_kind(rows: Dataset, column: str, name: str) -> None:
+    """Name the first cell that keeps a column from being one of texts, where some cells are texts and some are not."""
+    cells = rows[column][:]
+    if any(isinstance(cell, str) for cell in cells):
+        for index, cell in enumerate(cells):
+            if not isinstance(cell, str):
+                raise DatasetError(f"{name}, row {index + 1}: the cell {column!r} is {cell!r}, not a text.")
 
 
 def _check_texts(rows: Dataset, column: str, name: str) -> None:

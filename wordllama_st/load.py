@@ -11,7 +11,7 @@ from sentence_transformers.base.modules import Module
 from sentence_transformers.util import import_from_string
 from torch import nn
 
-from wordllama_st.errors import ModelLoadError
+from wordllama_st.errors import ModelLoadError, WordLlamaSTError
 from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection, WeightedPool
 
 LIBRARY = "sentence_transformers."
@@ -30,7 +30,8 @@ def load_model(path: str | Path, *, device: str | None = None) -> SentenceTransf
         device: Where to put it; the library's choice if None.
 
     Raises:
-        ModelLoadError: If the directory holds no model, or one with a module from elsewhere.
+        ModelLoadError: If the directory holds no model, or one with a module that is damaged or from elsewhere.
+        CodebookError: If it is the codebook in it that is damaged.
     """
     path = Path(path)
     entries = _read_json(path / "modules.json", f"{path} holds no sentence-transformers model")
@@ -39,7 +40,7 @@ def load_model(path: str | Path, *, device: str | None = None) -> SentenceTransf
         listed = [(_module_class(entry["type"]), entry["path"]) for entry in entries]
     except (KeyError, TypeError) as error:
         raise ModelLoadError(f"{path / 'modules.json'} lists no modules as the library does: {error!r}.") from error
-    loaded: list[nn.Module] = [module.load(str(path), subfolder=subfolder) for module, subfolder in listed]
+    loaded: list[nn.Module] = [_load_module(module, path, subfolder) for module, subfolder in listed]
     model = SentenceTransformer(
         modules=loaded,
         device=device,
@@ -51,6 +52,16 @@ def load_model(path: str | Path, *, device: str | None = None) -> SentenceTransf
         # As the library does when it loads by path: a model that is not trained further keeps its card.
         model._model_card_text = card.read_text(encoding="utf-8")  # type: ignore[assignment]
     return model
+
+
+def _load_module(module_class: type[Module], path: Path, subfolder: str) -> nn.Module:
+    try:
+        return module_class.load(str(path), subfolder=subfolder)
+    except WordLlamaSTError:
+        raise
+    except Exception as error:  # a file that is missing, cut short or of another module, as each module takes it
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise ModelLoadError(f"{path / subfolder} does not hold a {module_class.__name__}: {reason}") from error
 
 
 def _module_class(reference: str) -> type[Module]:

@@ -78,7 +78,7 @@ class ModelFiles:
         weights: A safetensors file whose ``embedding.weight`` is [V, D], D at least the model's dim: the vectors are
             its first ``model.dim`` columns.
         tokenizer: A tokenizer.json.
-        revision: The commit they come from, or the version of the wheel, as ``wordllama==0.4.0``.
+        revision: The commit the table comes from, or the version of the wheel, as ``wordllama==0.4.0``.
     """
 
     model: ReleasedModel
@@ -119,8 +119,8 @@ def fetch(
 
     Args:
         name: A released model's name.
-        revision: A branch, tag or commit of its Hub repository. With one, the files come from there even if the wheel
-            has them: a pin is a pin.
+        revision: A branch, tag or commit of its Hub repository. With one, the table comes from there even if the wheel
+            has it: a pin is a pin. (The tokenizer of the l2 family is Llama 2's, and always the wheel's.)
         cache_folder: Where huggingface_hub keeps downloads; its own default if None.
         token: For the Hub, as everywhere in huggingface_hub.
         local_files_only: Look at what is on this machine only.

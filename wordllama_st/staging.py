@@ -11,18 +11,25 @@ from pathlib import Path
 
 from wordllama_st.errors import OutputExistsError
 
+#: A directory with one of these is a saved model or codebook, which overwriting may replace as a whole.
+OVERWRITABLE = ("modules.json", "codebook.json")
+
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     """Refuse an output directory that exists, before any work is done for it.
 
     Raises:
-        OutputExistsError: If ``path`` is a file, or a directory and ``overwrite`` is not set.
+        OutputExistsError: If ``path`` is a file; or a directory with content, unless ``overwrite`` is set and the
+            content is a model or a codebook.
     """
     path = Path(path)
-    if path.is_dir() and not overwrite and any(path.iterdir()):
-        raise OutputExistsError(f"{path} already exists; choose another output, or overwrite it on purpose.")
     if path.exists() and not path.is_dir():
         raise OutputExistsError(f"{path} is a file; the output is a directory.")
+    if path.is_dir() and any(path.iterdir()):
+        if not overwrite:
+            raise OutputExistsError(f"{path} already exists; choose another output, or overwrite it on purpose.")
+        if not any((path / name).is_file() for name in OVERWRITABLE):
+            raise OutputExistsError(f"{path} holds something that is no model or codebook, and is not overwritten.")
     return path
 
 

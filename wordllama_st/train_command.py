@@ -13,8 +13,10 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 
 from wordllama_st import models
 from wordllama_st.build import build_model
+from wordllama_st.checkpoints import last_complete
 from wordllama_st.codebook import Codebook
 from wordllama_st.data import Kind, read_training_data
+from wordllama_st.errors import ArgumentError
 from wordllama_st.formats import sentence_transformers as static_format
 from wordllama_st.load import load_model
 from wordllama_st.staging import staged_directory
@@ -28,6 +30,7 @@ REPORTED = {
     Kind.TRIPLETS: _RETRIEVAL,
     Kind.SCORED_PAIRS: {"spearman_cosine": "Spearman correlation"},
 }
+DEFAULT_DIM = 256
 #: With fewer rows than this, none are held out: a score on one or two says nothing.
 MIN_ROWS_TO_HOLD_OUT = 20
 
@@ -36,8 +39,9 @@ def train_and_save(options: argparse.Namespace, echo: Callable[[str], None]) -> 
     """Run the command with its parsed options; ``echo`` takes each line of the report."""
     data = read_training_data(options.dataset, options.columns, options.split)
     model = _starting_model(options)
-    dims = options.matryoshka_dims or matryoshka_dims(model.get_embedding_dimension() or options.dim)
-    echo(f"{data.name}: {len(data.rows):,} {data.kind.value} ({', '.join(data.text_columns)})")
+    dims = options.matryoshka_dims or matryoshka_dims(model.get_embedding_dimension() or DEFAULT_DIM)
+    ignored = f"; not used: {', '.join(data.ignored)}" if data.ignored else ""
+    echo(f"{data.name}: {len(data.rows):,} {data.kind.value} ({', '.join(data.used)}){ignored}")
     echo(f"Loss: {describe_loss(data.kind, dims)}")
 
     held_out = None
@@ -46,6 +50,8 @@ def train_and_save(options: argparse.Namespace, echo: Callable[[str], None]) -> 
         echo(f"Held out for evaluation: {len(held_out.rows):,} rows")
     evaluators = {dim: make_evaluator(held_out, f"{HELD_OUT}-{dim}", dim) for dim in dims} if held_out else {}
     before = _evaluate(model, data.kind, evaluators)
+    if options.checkpoint_dir and (checkpoint := last_complete(options.checkpoint_dir)):
+        echo(f"Going on from {checkpoint}")
     start = time.perf_counter()
     train(
         model,
@@ -71,17 +77,30 @@ def _starting_model(options: argparse.Namespace) -> SentenceTransformer:
     source = Path(options.codebook)
     is_static = static_format.find(source) is not None
     if (source / static_format.MODULES_FILE).is_file() and not is_static:
-        return load_model(source)
+        return _trained_before(source, options)
     codebook = Codebook.from_pretrained(source)
     is_embedder = is_static or models.is_released(codebook.provenance.source or "")
     return build_model(
         codebook,
-        options.dim,
+        options.dim or DEFAULT_DIM,
         options.initialize or ("identity" if is_embedder else "pca"),
-        token_weights=options.token_weights,
+        token_weights=options.token_weights or "ones",
         hidden_features=options.hidden_features,
         max_seq_length=options.max_seq_length,
     )
+
+
+def _trained_before(source: Path, options: argparse.Namespace) -> SentenceTransformer:
+    for option in ("dim", "initialize", "token_weights", "hidden_features"):
+        if getattr(options, option) is not None:
+            raise ArgumentError(
+                f"{source} is a trained model, to be trained further as it is; --{option.replace('_', '-')} is for "
+                f"building a new one."
+            )
+    model = load_model(source)
+    if options.max_seq_length is not None:
+        model.max_seq_length = options.max_seq_length
+    return model
 
 
 def _evaluate(model: SentenceTransformer, kind: Kind, evaluators: dict[int, BaseEvaluator]) -> dict[str, float]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import DatasetDict
@@ -29,8 +30,10 @@ from sentence_transformers.util import cos_sim
 from torch import nn
 from transformers import ProgressCallback
 
+from wordllama_st.checkpoints import claim, digest, last_complete
 from wordllama_st.data import SCORE, Kind, TrainingData
-from wordllama_st.errors import ArgumentError
+from wordllama_st.errors import ArgumentError, DatasetError
+from wordllama_st.modules import LLMTokenEmbedding
 from wordllama_st.progress import TrainingBar
 
 #: Far above a transformer's: what is trained is one linear layer and one number per token.
@@ -136,7 +139,7 @@ def train(
         learning_rate: Of the projection; the token weights take ten times that.
         seed: Fixes the order of the rows.
         checkpoint_dir: Where to keep checkpoints, every ``save_steps``; if it has some, training goes on from the
-            last. None keeps none.
+            last complete one. None keeps none.
         save_steps: Steps between checkpoints.
         show_progress_bar: Whether to show one.
         **arguments: Any other of the library's ``SentenceTransformerTrainingArguments``, such as ``bf16=True``.
@@ -145,19 +148,36 @@ def train(
         The trainer, after training.
 
     Raises:
-        ArgumentError: If a Matryoshka dim is larger than the model's.
+        ArgumentError: If a Matryoshka dim is larger than the model's, the checkpoints are another run's, or training
+            diverged.
     """
     parts = data if isinstance(data, dict) else {"data": data}
     width = model.get_embedding_dimension() or 1
     dims = dims or matryoshka_dims(width)
     if max(dims) > width:
         raise ArgumentError(f"The model's vectors have {width} dimensions; they cannot be trained at {max(dims)}.")
+    batch_size = batch_size or suitable_batch_size(sum(len(part.rows) for part in parts.values()))
+    checkpoint = None
+    if checkpoint_dir is not None:
+        claim(
+            Path(checkpoint_dir),
+            {
+                "model": [repr(module) for module in model],
+                "codebook": cast(LLMTokenEmbedding, model[0]).codebook.provenance.sha256,
+                "data": {name: digest(part.rows) for name, part in parts.items()},
+                "Matryoshka dims": list(dims),
+                "batch size": batch_size,
+                "learning rate": learning_rate,
+                "seed": seed,
+            },
+        )
+        checkpoint = last_complete(Path(checkpoint_dir))
     losses = {name: make_loss(model, part.kind, dims) for name, part in parts.items()}
     with TemporaryDirectory() as scratch:
         output_dir = str(checkpoint_dir or scratch)
         settings: dict[str, Any] = {
             "num_train_epochs": epochs,
-            "per_device_train_batch_size": batch_size or suitable_batch_size(sum(len(p.rows) for p in parts.values())),
+            "per_device_train_batch_size": batch_size,
             "learning_rate": learning_rate,
             "learning_rate_mapping": {TOKEN_WEIGHTS: TOKEN_WEIGHT_STEPS * learning_rate},
             "lr_scheduler_type": "linear",
@@ -181,14 +201,19 @@ def train(
         if show_progress_bar:
             trainer.remove_callback(ProgressCallback)
             trainer.add_callback(TrainingBar)
-        resume = checkpoint_dir is not None and any(Path(checkpoint_dir).glob("checkpoint-*"))
-        trainer.train(resume_from_checkpoint=resume or None)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise ArgumentError(f"Training diverged. Try a learning rate well below {learning_rate:g}.")
     return trainer
 
 
 def hold_out(data: TrainingData, share: float, limit: int = 2000, seed: int = 42) -> tuple[TrainingData, TrainingData]:
     """Split rows off for evaluation: (the rest, the held-out rows)."""
     count = min(limit, max(1, round(len(data.rows) * share)))
+    if len(data.rows) - count < 2:
+        raise DatasetError(
+            f"Holding out {count} of the {len(data.rows)} rows of {data.name} leaves too few to train on."
+        )
     parts = data.rows.train_test_split(test_size=count, seed=seed)
-    rest, held_out = (TrainingData(parts[split], data.kind, data.name) for split in ("train", "test"))
+    rest, held_out = (replace(data, rows=parts[split]) for split in ("train", "test"))
     return rest, held_out

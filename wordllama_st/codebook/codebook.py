@@ -30,6 +30,8 @@ WEIGHT_FILE = "codebook.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 PROVENANCE_FILE = "codebook.json"
 TENSOR_NAME = "embedding.weight"
+#: Where a saved model keeps its input module.
+TRAINED_MODEL_FOLDER = "0_LLMTokenEmbedding"
 
 
 class Codebook:
@@ -119,7 +121,7 @@ class Codebook:
 
                 - a directory with a transformers checkpoint: config.json, tokenizer.json and safetensors weights, in
                   one file or in shards with an index,
-                - a directory that :meth:`save` wrote,
+                - a directory that :meth:`save` wrote, or a trained model that has one inside,
                 - a directory with a static model, as :func:`~wordllama_st.bake` writes it,
                 - the name of a released model, such as the embedded ``"wordllama-l2-supercat-256"``.
             tensor_name: The table's key in the checkpoint, where the architecture is unknown to transformers or the
@@ -132,8 +134,9 @@ class Codebook:
             CodebookError: If a part is there but cannot be used.
         """
         directory = Path(source)
-        if (directory / PROVENANCE_FILE).is_file() and tensor_name is None:
-            return cls.load(directory)
+        for own in (directory, directory / TRAINED_MODEL_FOLDER):
+            if (own / PROVENANCE_FILE).is_file() and tensor_name is None:
+                return cls.load(own)
         if directory.exists():
             static = static_format.find(directory)
             if static is not None and tensor_name is None:
@@ -144,7 +147,7 @@ class Codebook:
             return cls._from_table(stored.map(), stored.dtype, tokenizer, str(source), stored.name)
         if models.is_released(str(source)):
             files = models.fetch(str(source), revision=revision, token=token)
-            stored = stored_tensor(files.weights, TENSOR_NAME)
+            stored = stored_tensor(files.weights, tensor_name or TENSOR_NAME)
             # The first columns of a Matryoshka table are its shorter selves.
             table = np.ascontiguousarray(stored.map()[:, : files.model.dim])
             return cls._from_table(table, stored.dtype, load_tokenizer(files.tokenizer), str(source), stored.name)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wordllama_st.errors import ArgumentError
+
 #: GELU is WordLlama's: near the identity for weights that matter, near zero for those that learned to be negative.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -23,7 +25,14 @@ def inverse(activation: str, values: Tensor) -> Tensor:
     Args:
         activation: A name in :data:`ACTIVATIONS`; each of them grows on the interval searched.
         values: What the tokens should count for, [V], none negative.
+
+    Raises:
+        ArgumentError: If there is no such activation, or one of the values is negative or not finite.
     """
+    if activation not in ACTIVATIONS:
+        raise ArgumentError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}.")
+    if not bool(((values >= 0) & values.isfinite()).all()):
+        raise ArgumentError("What a token counts for is a number from zero up.")
     function = ACTIVATIONS[activation]
     values = values.double()
     low = torch.zeros_like(values) if activation != "softplus" else torch.full_like(values, -50.0)
