@@ -6,8 +6,6 @@ Everything is made here, from a few templates and seeded random numbers: no test
 from __future__ import annotations
 
 import os
-from itertools import product
-from random import Random
 from typing import TYPE_CHECKING
 
 # Before anything imports huggingface_hub, which reads them once.
@@ -18,6 +16,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from texts import EMBEDDING_DIM, made_up_pairs
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 if TYPE_CHECKING:
@@ -26,29 +25,7 @@ if TYPE_CHECKING:
 
     from wordllama_st import Codebook
 
-COLOURS = ["amber", "black", "copper", "crimson", "golden", "orange", "purple", "scarlet", "silver", "violet", "white"]
-ANIMALS = ["badger", "camel", "dolphin", "falcon", "gecko", "hamster", "llama", "otter", "pelican", "tortoise"]
-DEEDS = ["dances", "hesitates", "hides", "hurries", "listens", "naps", "sings", "swims", "waits", "wanders", "whistles"]
-PLACES = ["bridge", "canal", "desert", "forest", "harbour", "island", "library", "market", "orchard", "station"]
-DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-SKIES = ["cloud", "fog", "moonlight", "rain", "snow", "starlight", "storm", "sunshine", "thunder", "wind"]
-
-#: The same fact twice, in the same content words and different order and function words.
-TEMPLATES = (
-    "On {day} the {colour} {animal} {deed} near the {place} in {sky}.",
-    "By the {place} there is a {animal}: {sky} or not, every {day} it {deed}, and it is {colour}!",
-)
-
 VOCABULARY_SIZE = 512
-EMBEDDING_DIM = 32
-
-
-def made_up_pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
-    """``count`` different facts, each told in two ways."""
-    facts = Random(seed).sample(list(product(COLOURS, ANIMALS, DEEDS, PLACES, DAYS, SKIES)), count)
-    names = ("colour", "animal", "deed", "place", "day", "sky")
-    told = [[template.format(**dict(zip(names, fact, strict=True))) for template in TEMPLATES] for fact in facts]
-    return [(first, second) for first, second in told]
 
 
 @pytest.fixture(scope="session")

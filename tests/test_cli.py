@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import made_up_pairs
 from sentence_transformers import SentenceTransformer
+from texts import made_up_pairs
 
 from wordllama_st import Codebook, build_model, load_model
 from wordllama_st.cli import main

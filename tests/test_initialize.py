@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import EMBEDDING_DIM, made_up_pairs
+from texts import EMBEDDING_DIM, made_up_pairs
 from tokenizers import Tokenizer
 
 from wordllama_st import Codebook, build_model, initialize
