@@ -49,8 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wordllama-st",
         description="Make a small, fast text embedder out of a large language model's token table.",
-        epilog="A model of your own: extract a codebook, train on your data, bake. "
+        epilog="A model of your own: extract a codebook, train on your data, bake.\n"
         "`wordllama-st COMMAND --help` explains each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
