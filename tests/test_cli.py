@@ -101,6 +101,9 @@ def test_checkpoints_of_another_run_are_not_gone_on_from_nor_one_cut_short(
     assert main([*train, "--out", "first", "--checkpoint-dir", "checkpoints"]) == 0
     assert main([*train, "--seed", "7", "--out", "other", "--checkpoint-dir", "checkpoints"]) == 1
     assert "are of a run with another seed" in capsys.readouterr().err
+    (directory / "unrecorded" / "checkpoint-4").mkdir(parents=True)
+    assert main([*train, "--out", "other", "--checkpoint-dir", "unrecorded"]) == 1
+    assert "no run.json that says of which run" in capsys.readouterr().err
     (directory / "checkpoints" / "checkpoint-99").mkdir()  # as a kill in mid-save leaves it
     assert main([*train, "--out", "again", "--checkpoint-dir", "checkpoints"]) == 0
     assert "Going on from checkpoints/checkpoint-4" in capsys.readouterr().out
@@ -113,7 +116,7 @@ def test_a_trained_model_is_not_rebuilt(pairs_csv: str, capsys: pytest.CaptureFi
 
 
 def test_overwriting_replaces_models_only_and_never_what_they_are_made_from(
-    directory: Path, capsys: pytest.CaptureFixture[str]
+    pairs_csv: str, directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (directory / "thesis").mkdir()
     (directory / "thesis" / "chapter.txt").write_text("years of work")
@@ -123,6 +126,9 @@ def test_overwriting_replaces_models_only_and_never_what_they_are_made_from(
     assert main(["extract", EMBEDDED, "--out", "codebook", "--overwrite"]) == 0
     assert main(["extract", "codebook", "--out", "codebook", "--overwrite"]) == 1
     assert "is, or holds, what it would be made from" in capsys.readouterr().err
+    assert main(["train", "codebook", pairs_csv, "--out", "codebook", "--overwrite"]) == 1
+    assert "is, or holds, what it would be made from" in capsys.readouterr().err
+    assert Codebook.load("codebook").provenance.source == EMBEDDED
 
 
 def test_a_damaged_model_is_an_error_that_names_its_part(

@@ -124,7 +124,8 @@ def bake(
     modules, normalize = _split(model)
     # Summing thousands of vectors in float32 is itself off by 1e-5 and more; in float64, what is linear is seen to be.
     exact = [copy.deepcopy(module).cpu().double().eval() for module in modules]
-    width = _check_bakeable(exact)
+    expected = _check_bakeable(exact)
+    width = expected.shape[1]
     several = isinstance(dim, Sequence)
     dims = list(dim) if isinstance(dim, Sequence) else [(model.truncate_dim or width) if dim is None else dim]
     if not dims:
@@ -138,7 +139,7 @@ def bake(
 
     core = [copy.deepcopy(module).float().eval() for module in modules]
     table = StaticTable(_token_vectors(core, show_progress_bar), plain_tokenizer(model.tokenizer), normalize)
-    _verify(table, exact)
+    _verify(table, expected)
 
     tables = {d: _cast(table.truncated(d), dtype) for d in dims}
     settings: dict[str, Any] = {
@@ -187,19 +188,14 @@ def _embed_tokens(core: Sequence[nn.Module], token_ids: Tensor) -> Tensor | None
     return _embed(core, {"input_ids": column, "attention_mask": torch.ones_like(column)})
 
 
-def _probe_features(core: Sequence[nn.Module]) -> dict[str, Tensor]:
-    tokens: Any = core[0]
-    features: dict[str, Tensor] = tokens.preprocess(PROBES, max_length=sys.maxsize)
-    return features
-
-
-def _check_bakeable(core: Sequence[nn.Module]) -> int:
+def _check_bakeable(core: Sequence[nn.Module]) -> Tensor:
     """Check on the probes that the mean of token vectors is the text's vector, module by module, before any work.
 
     Returns:
-        d, the length of the vectors.
+        The model's vectors of the probes, [B, d].
     """
-    features = _probe_features(core)
+    tokens: Any = core[0]
+    features = tokens.preprocess(PROBES, max_length=sys.maxsize)
     mask = features["attention_mask"].bool()
     token_ids, rows = features["input_ids"][mask].unique(return_inverse=True)
     counts = mask.sum(dim=1)
@@ -220,7 +216,7 @@ def _check_bakeable(core: Sequence[nn.Module]) -> int:
             )
     if expected is None:
         raise BakeError("The model's modules produce no sentence_embedding; is there a WeightedPool among them?")
-    return expected.shape[1]
+    return expected
 
 
 def _token_vectors(core: Sequence[nn.Module], show_progress_bar: bool | None) -> npt.NDArray[np.float32]:
@@ -241,13 +237,13 @@ def _token_vectors(core: Sequence[nn.Module], show_progress_bar: bool | None) ->
     return cast("npt.NDArray[np.float32]", table)
 
 
-def _verify(table: StaticTable, exact: Sequence[nn.Module]) -> None:
-    """Check the finished table, tokenized for as the stock library does, against the model."""
+def _verify(table: StaticTable, expected: Tensor) -> None:
+    """Check the finished table, tokenized for as the stock library does, against the model's vectors of the probes."""
     embedding: Any = stock_modules(table)[0]
     features = embedding.preprocess(PROBES)
     used, rows = features["input_ids"].unique(return_inverse=True)
     means = F.embedding_bag(rows, embedding.embedding.weight[used].detach().double(), features["offsets"], mode="mean")
-    error = _relative_error(means, cast(Tensor, _embed(exact, _probe_features(exact))))
+    error = _relative_error(means, expected)
     if error > TOLERANCE:
         raise BakeError(f"The baked model differs from the trained one by {error:.1e}, relative; nothing was written.")
 

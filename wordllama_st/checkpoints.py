@@ -27,7 +27,8 @@ def claim(directory: Path, run: dict[str, Any]) -> None:
     """Record what a directory's run trains, or check that it is what was recorded.
 
     Raises:
-        ArgumentError: If the directory's checkpoints are those of another run; it says what differs.
+        ArgumentError: If the directory's checkpoints are those of another run (it says what differs), or of one that
+            left no record.
     """
     path = directory / RUN_FILE
     if path.is_file():
@@ -38,6 +39,8 @@ def claim(directory: Path, run: dict[str, Any]) -> None:
                 f"with that one's, or choose another directory."
             )
         return
+    if any(directory.glob("checkpoint-*")):
+        raise ArgumentError(f"{directory} has checkpoints, but no {RUN_FILE} that says of which run; choose another.")
     directory.mkdir(parents=True, exist_ok=True)
     with staged_file(path) as staging:
         staging.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")

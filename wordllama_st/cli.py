@@ -137,18 +137,19 @@ def _add_extract(commands: Commands) -> None:
 def _extract(options: argparse.Namespace) -> None:
     from wordllama_st.codebook import Codebook
 
-    _check_apart(options.source, options.out)
     check_output(options.out, overwrite=options.overwrite)
+    _check_apart(options.out, options.source)
     codebook = Codebook.from_pretrained(options.source, tensor_name=options.tensor_name)
     codebook.save(options.out, overwrite=options.overwrite)
     made_from = codebook.provenance
     print(f"{options.out}: {made_from.tensor_name} {list(made_from.shape)} {made_from.dtype}")
 
 
-def _check_apart(source: str, output: Path) -> None:
+def _check_apart(output: Path, *sources: str) -> None:
     """Refuse an output that would replace what it is made from."""
-    if Path(source).exists() and Path(source).resolve().is_relative_to(output.resolve()):
-        raise OutputExistsError(f"{output} is, or holds, what it would be made from; choose another output.")
+    for source in map(Path, sources):
+        if source.exists() and source.resolve().is_relative_to(output.resolve()):
+            raise OutputExistsError(f"{output} is, or holds, what it would be made from; choose another output.")
 
 
 def _add_train(commands: Commands) -> None:
@@ -207,6 +208,7 @@ def _add_train(commands: Commands) -> None:
 def _train(options: argparse.Namespace) -> None:
     require(*TRAIN)
     check_output(options.out, overwrite=options.overwrite)
+    _check_apart(options.out, options.codebook, options.dataset)
     from wordllama_st.train_command import train_and_save
 
     train_and_save(options, echo=print)
@@ -231,7 +233,7 @@ def _add_bake(commands: Commands) -> None:
 
 def _bake(options: argparse.Namespace) -> None:
     require(*ST)
-    _check_apart(options.model, options.out)
+    _check_apart(options.out, options.model)
     from wordllama_st.baking import bake
     from wordllama_st.load import load_model
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datasets import Dataset, Value, load_dataset
 
-from wordllama_st.errors import DatasetError
+from wordllama_st.errors import DatasetError, reason
 
 #: File suffix -> the datasets builder that reads it.
 FILE_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -123,7 +123,7 @@ def _read(source: str, split: str) -> Dataset:
         try:
             return load_dataset(source, split=split)
         except Exception as error:  # whatever the Hub, the network or the dataset's files come up with
-            raise DatasetError(f"There is no file {source}; as a dataset of the Hub: {_first_line(error)}") from error
+            raise DatasetError(f"There is no file {source}; as a dataset of the Hub: {reason(error)}") from error
     if not path.is_file():
         raise DatasetError(f"There is no file {source}.")
     if path.stat().st_size == 0:
@@ -137,11 +137,7 @@ def _read(source: str, split: str) -> Dataset:
     except Exception as error:
         if "corresponds to no data" in str(error):
             raise DatasetError(f"{source} has no rows.") from error
-        raise DatasetError(f"{source} cannot be read: {_first_line(error.__cause__ or error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DatasetError(f"{source} cannot be read: {reason(error.__cause__ or error)}") from error
 
 
 def _type(rows: Dataset, column: str) -> str:

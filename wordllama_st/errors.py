@@ -50,3 +50,8 @@ class OutputExistsError(WordLlamaSTError, FileExistsError):
 
 class MissingExtraError(WordLlamaSTError, ImportError):
     """A part of this package whose optional dependencies are not installed."""
+
+
+def reason(error: BaseException) -> str:
+    """Another library's error in one line; its kind, where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

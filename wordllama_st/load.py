@@ -11,7 +11,7 @@ from sentence_transformers.base.modules import Module
 from sentence_transformers.util import import_from_string
 from torch import nn
 
-from wordllama_st.errors import ModelLoadError, WordLlamaSTError
+from wordllama_st.errors import ModelLoadError, WordLlamaSTError, reason
 from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection, WeightedPool
 
 LIBRARY = "sentence_transformers."
@@ -60,8 +60,7 @@ def _load_module(module_class: type[Module], path: Path, subfolder: str) -> nn.M
     except WordLlamaSTError:
         raise
     except Exception as error:  # a file that is missing, cut short or of another module, as each module takes it
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise ModelLoadError(f"{path / subfolder} does not hold a {module_class.__name__}: {reason}") from error
+        raise ModelLoadError(f"{path / subfolder} does not hold a {module_class.__name__}: {reason(error)}") from error
 
 
 def _module_class(reference: str) -> type[Module]:

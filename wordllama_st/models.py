@@ -13,7 +13,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from wordllama_st.errors import MissingExtraError, ModelUnavailableError, UnknownModelError
+from wordllama_st.errors import MissingExtraError, ModelUnavailableError, UnknownModelError, reason
 
 PREFIX = "wordllama-"
 DIMS = (64, 128, 256, 512, 1024)
@@ -155,10 +155,9 @@ def fetch(
             )
         except (HfHubHTTPError, OSError) as error:
             cause = error.__cause__ or error  # what the Hub or the network said, behind "not in the cache"
-            reason = (str(cause).strip() or repr(cause)).splitlines()[0]
             raise ModelUnavailableError(
                 f"{model.name} needs {filename} of {model.repo_id}{f' at {revision}' if revision else ''}, which is "
-                f"not in the local cache and could not be fetched: {reason} "
+                f"not in the local cache and could not be fetched: {reason(cause)} "
                 f"Without a network there are {', '.join(name for name, m in RELEASED.items() if m.embedded)}."
             ) from error
         return Path(path)

@@ -30,6 +30,9 @@ STORAGE_DTYPES: dict[str, np.dtype[Any]] = {
     "bfloat16": np.dtype("<u2"),
 }
 
+#: The key of a token table in every file of this package's, as in WordLlama's and sentence-transformers' own.
+TENSOR_NAME = "embedding.weight"
+
 #: A table [V, D] in one of these.
 Table = npt.NDArray[Any]
 

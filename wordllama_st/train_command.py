@@ -30,7 +30,8 @@ REPORTED = {
     Kind.TRIPLETS: _RETRIEVAL,
     Kind.SCORED_PAIRS: {"spearman_cosine": "Spearman correlation"},
 }
-DEFAULT_DIM = 256
+#: The options that say how a new model is built.
+BUILDING = ("dim", "initialize", "token_weights", "hidden_features")
 #: With fewer rows than this, none are held out: a score on one or two says nothing.
 MIN_ROWS_TO_HOLD_OUT = 20
 
@@ -39,7 +40,7 @@ def train_and_save(options: argparse.Namespace, echo: Callable[[str], None]) -> 
     """Run the command with its parsed options; ``echo`` takes each line of the report."""
     data = read_training_data(options.dataset, options.columns, options.split)
     model = _starting_model(options)
-    dims = options.matryoshka_dims or matryoshka_dims(model.get_embedding_dimension() or DEFAULT_DIM)
+    dims = options.matryoshka_dims or matryoshka_dims(cast(int, model.get_embedding_dimension()))
     ignored = f"; not used: {', '.join(data.ignored)}" if data.ignored else ""
     echo(f"{data.name}: {len(data.rows):,} {data.kind.value} ({', '.join(data.used)}){ignored}")
     echo(f"Loss: {describe_loss(data.kind, dims)}")
@@ -80,18 +81,13 @@ def _starting_model(options: argparse.Namespace) -> SentenceTransformer:
         return _trained_before(source, options)
     codebook = Codebook.from_pretrained(source)
     is_embedder = is_static or models.is_released(codebook.provenance.source or "")
-    return build_model(
-        codebook,
-        options.dim or DEFAULT_DIM,
-        options.initialize or ("identity" if is_embedder else "pca"),
-        token_weights=options.token_weights or "ones",
-        hidden_features=options.hidden_features,
-        max_seq_length=options.max_seq_length,
-    )
+    start = {"initialize": "identity" if is_embedder else "pca", "max_seq_length": options.max_seq_length}
+    given = {option: getattr(options, option) for option in BUILDING if getattr(options, option) is not None}
+    return build_model(codebook, **(start | given))
 
 
 def _trained_before(source: Path, options: argparse.Namespace) -> SentenceTransformer:
-    for option in ("dim", "initialize", "token_weights", "hidden_features"):
+    for option in BUILDING:
         if getattr(options, option) is not None:
             raise ArgumentError(
                 f"{source} is a trained model, to be trained further as it is; --{option.replace('_', '-')} is for "

@@ -19,7 +19,7 @@ from wordllama_st.codebook.own_file import OwnFile
 from wordllama_st.codebook.provenance import Provenance, inspect
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
 from wordllama_st.formats import sentence_transformers as static_format
-from wordllama_st.safetensors_file import STORAGE_DTYPES, Table, byte_chunks, stored_tensor, write_tensor
+from wordllama_st.safetensors_file import STORAGE_DTYPES, TENSOR_NAME, Table, byte_chunks, stored_tensor, write_tensor
 from wordllama_st.staging import staged_directory, staged_file
 from wordllama_st.tokenization import load_tokenizer, plain_tokenizer, tokens_beyond
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 WEIGHT_FILE = "codebook.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 PROVENANCE_FILE = "codebook.json"
-TENSOR_NAME = "embedding.weight"
 #: Where a saved model keeps its input module.
 TRAINED_MODEL_FOLDER = "0_LLMTokenEmbedding"
 
@@ -140,7 +139,7 @@ class Codebook:
         if directory.exists():
             static = static_format.find(directory)
             if static is not None and tensor_name is None:
-                stored, tokenizer = stored_tensor(static[0], static_format.TENSOR_NAME), load_tokenizer(static[1])
+                stored, tokenizer = stored_tensor(static[0], TENSOR_NAME), load_tokenizer(static[1])
             else:
                 stored = locate_table(directory, tensor_name)
                 tokenizer = load_tokenizer(directory / TOKENIZER_FILE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from wordllama_st.errors import CodebookError, CodebookNotFoundError
+from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason
 from wordllama_st.extras import require
 
 
@@ -40,10 +40,9 @@ def embedding_names(directory: Path) -> tuple[list[str], tuple[int, int]]:
                 model = transformers.AutoModel.from_config(config)
             weight = cast("torch.Tensor", model.get_input_embeddings().weight)
     except Exception as error:  # a config can be wrong in as many ways as transformers has models
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CodebookError(
             f"transformers {transformers.__version__} cannot build the model that {directory / 'config.json'} "
-            f"describes: {reason} Name the tensor with tensor_name."
+            f"describes: {reason(error)} Name the tensor with tensor_name."
         ) from error
     names = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is weight]
     prefix = f"{model.base_model_prefix}."

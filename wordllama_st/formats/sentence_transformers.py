@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from wordllama_st.formats.static_table import StaticTable
-from wordllama_st.safetensors_file import byte_chunks, write_tensor
+from wordllama_st.safetensors_file import TENSOR_NAME, byte_chunks, write_tensor
 from wordllama_st.staging import staged_directory
 
 MODULES_FILE = "modules.json"
 WEIGHT_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
-TENSOR_NAME = "embedding.weight"
 
 
 def find(directory: Path) -> tuple[Path, Path] | None:

@@ -8,9 +8,8 @@ from safetensors import SafetensorError, safe_open
 from wordllama_st.errors import ModelLoadError
 from wordllama_st.formats.static_table import StaticTable
 from wordllama_st.models import ModelFiles
+from wordllama_st.safetensors_file import TENSOR_NAME
 from wordllama_st.tokenization import load_tokenizer, plain_tokenizer, tokens_beyond
-
-TENSOR_NAME = "embedding.weight"
 
 
 def load(files: ModelFiles) -> StaticTable:
