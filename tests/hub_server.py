@@ -60,6 +60,9 @@ class HubServer:
 
     Attributes:
         requests: What was asked for, in order.
+        bytes_served: Of all bodies.
+        ignores_ranges: Whether a range asked for is answered with the whole file, as some proxies do.
+        breaks: Connections that will break, one after the other, each after half of a body above 10,000 bytes.
         refusals: The status and ``X-Error-Code`` (or None) with which a (repository, file name) is refused. It may
             be changed while the server runs.
 
@@ -75,6 +78,9 @@ class HubServer:
         self.files = dict(files)
         self.requests: list[Request] = []
         self.refusals: dict[tuple[str, str], tuple[int, str | None]] = {}
+        self.bytes_served = 0
+        self.ignores_ranges = False
+        self.breaks = 0
 
         class Handler(_Handler):
             hub = self
@@ -109,8 +115,8 @@ class HubServer:
             "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
             "X-Repo-Commit": COMMIT,
         }
-        if asked := _RANGE.fullmatch(byte_range or ""):
-            start, end = int(asked[1]), int(asked[2] or len(content) - 1)
+        if not self.ignores_ranges and (asked := _RANGE.fullmatch(byte_range or "")):
+            start, end = int(asked[1]), min(int(asked[2] or len(content) - 1), len(content) - 1)
             headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
             return Answer(206, headers, content[start : end + 1])
         return Answer(200, headers, content)
@@ -144,7 +150,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(answer.body)
+            body = answer.body
+            if self.hub.breaks and len(body) > 10_000:
+                self.hub.breaks -= 1
+                body, self.close_connection = body[: len(body) // 2], True
+            try:
+                for start in range(0, len(body), 2**16):
+                    self.wfile.write(body[start : start + 2**16])
+                    self.hub.bytes_served += len(body[start : start + 2**16])
+            except OSError:  # the client has what it wants
+                self.close_connection = True
 
     do_GET = do_HEAD = _serve
 

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from safetensors import SafetensorError
 
@@ -18,6 +18,9 @@ from wordllama_st import __version__, models
 from wordllama_st.errors import OutputExistsError, WordLlamaSTError
 from wordllama_st.extras import require
 from wordllama_st.staging import check_output
+
+if TYPE_CHECKING:
+    from wordllama_st.codebook.provenance import Provenance
 
 ST = ("st", "torch", "sentence_transformers")
 TRAIN = ("train", "torch", "sentence_transformers", "datasets", "accelerate")
@@ -127,10 +130,22 @@ def _add_extract(commands: Commands) -> None:
         "Write a model's codebook, its token table and tokenizer, as a directory. No other weights are read.",
     )
     parser.add_argument(
-        "source", help="directory of a transformers checkpoint or a static model; or a released model's name"
+        "sources",
+        nargs="+",
+        metavar="source",
+        help="a model on the Hub (ORG/MODEL; only the table is fetched), a checkpoint's or static model's directory, a "
+        ".gguf file, a codebook, or a released model's name; several of one vocabulary are joined side by side",
     )
     _add_output(parser, "the codebook's directory")
     parser.add_argument("--tensor-name", metavar="KEY", help="the table's key, where the architecture is unknown")
+    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of the Hub repository")
+    parser.add_argument("--token", help="for gated and private repositories (default: that of `hf auth login`)")
+    parser.add_argument(
+        "--zero-added-tokens", action="store_true", help="give added tokens that have no row in the table one of zeros"
+    )
+    parser.add_argument(
+        "--scale", choices=("rms",), help="scale joined tables to equal length of rows, so that none drowns the others"
+    )
     parser.set_defaults(run=_extract)
 
 
@@ -138,11 +153,35 @@ def _extract(options: argparse.Namespace) -> None:
     from wordllama_st.codebook import Codebook
 
     check_output(options.out, overwrite=options.overwrite)
-    _check_apart(options.out, options.source)
-    codebook = Codebook.from_pretrained(options.source, tensor_name=options.tensor_name)
+    _check_apart(options.out, *options.sources)
+    codebooks = [
+        Codebook.from_pretrained(
+            source,
+            tensor_name=options.tensor_name,
+            revision=options.revision,
+            token=options.token,
+            zero_added_tokens=options.zero_added_tokens,
+        )
+        for source in options.sources
+    ]
+    joined = len(codebooks) > 1 or options.scale is not None
+    codebook = Codebook.concat(codebooks, scale=options.scale) if joined else codebooks[0]
     codebook.save(options.out, overwrite=options.overwrite)
-    made_from = codebook.provenance
-    print(f"{options.out}: {made_from.tensor_name} {list(made_from.shape)} {made_from.dtype}")
+    for part in codebooks:
+        _print_origin(part.provenance)
+    made = codebook.provenance
+    for difference in made.tolerated:
+        print(f"differs, and is no text's: {difference}")
+    print(f"{options.out}: {list(made.shape)} {made.dtype}")
+
+
+def _print_origin(made_from: Provenance) -> None:
+    at = f" at {made_from.commit}" if made_from.commit else ""
+    print(f"{made_from.source}{at}: {made_from.tensor_name or 'table'} {list(made_from.shape)} {made_from.dtype}")
+    if made_from.trimmed_rows:
+        print(f"  without {made_from.trimmed_rows:,} rows behind the tokenizer's last id")
+    if made_from.zero_rows:
+        print(f"  with {made_from.zero_rows:,} rows of zeros for added tokens")
 
 
 def _check_apart(output: Path, *sources: str) -> None:

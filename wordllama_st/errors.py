@@ -29,7 +29,7 @@ class UnknownModelError(WordLlamaSTError, ValueError):
 
 
 class ModelUnavailableError(WordLlamaSTError, OSError):
-    """A released model whose files are not on this machine and could not be fetched."""
+    """A model whose files are not on this machine and could not be fetched."""
 
 
 class ModelLoadError(WordLlamaSTError, ValueError):

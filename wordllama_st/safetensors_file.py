@@ -1,8 +1,7 @@
 """A two-dimensional tensor inside a safetensors file: where its bytes lie, how to map them, how to stream them out.
 
-The format is eight bytes of header length, a JSON header, then the tensors' bytes. The ``safetensors`` library checks
-a file before this module looks at it. What it does not offer, and a table of several gigabytes needs, is the tensor's
-position, so that it can be mapped, hashed and copied without ever being read whole, and a writer that takes a stream.
+What the ``safetensors`` library does not offer, and a table of several gigabytes needs, is the tensor's position,
+so that it can be mapped, hashed and copied without ever being read whole, and a writer that takes a stream.
 """
 
 from __future__ import annotations
@@ -10,16 +9,16 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 
 from wordllama_st.errors import CodebookError
+from wordllama_st.safetensors_header import TensorEntry, read_header
 from wordllama_st.staging import staged_file
 
 #: The dtypes a codebook keeps, by their safetensors tag. NumPy has no bfloat16, so its bits travel as uint16.
@@ -66,40 +65,40 @@ class StoredTensor:
         return np.memmap(self.path, STORAGE_DTYPES[self.dtype], mode="c", offset=self.offset, shape=self.shape)
 
 
-def tensor_names(path: Path) -> list[str]:
-    """The keys of a safetensors file.
-
-    Raises:
-        CodebookError: If the file is not valid safetensors.
-    """
-    try:
-        with safe_open(path, framework="np") as file:
-            return list(file.keys())
-    except SafetensorError as error:
-        raise CodebookError(f"{path} is not a readable safetensors file: {error}.") from error
-
-
 def stored_tensor(path: Path, name: str) -> StoredTensor:
     """Find ``name`` in a safetensors file, reading only its header.
 
     Raises:
         CodebookError: If the file is invalid, has no such tensor, or the tensor is no table of floats.
     """
-    names = tensor_names(path)
-    if name not in names:
-        raise CodebookError(f"{path} holds no tensor {name!r}; it has {_listing(names)}.")
-    with path.open("rb") as file:
-        (header_length,) = struct.unpack("<Q", file.read(8))
-        entry = json.loads(file.read(header_length))[name]
-    if entry["dtype"] not in DTYPES:
+    tensors = read_header(path)
+    dtype, shape = table_layout(tensors, name, str(path))
+    return StoredTensor(path, name, dtype, shape, tensors[name].start)
+
+
+def table_layout(tensors: Mapping[str, TensorEntry], name: str, where: str) -> tuple[str, tuple[int, int]]:
+    """The dtype and shape (V, D) of the tensor ``name`` in the file ``where``, if it can be a token table.
+
+    Raises:
+        CodebookError: If there is no such tensor, or it is no table of floats.
+    """
+    if name not in tensors:
+        raise CodebookError(f"{where} holds no tensor {name!r}; it has {_listing(list(tensors))}.")
+    entry = tensors[name]
+    if entry.dtype not in DTYPES:
+        stem = name.removesuffix("weight")
+        scales = sorted(other for other in tensors if other.startswith(stem) and other != name)
         raise CodebookError(
-            f"{name!r} in {path} is stored as {entry['dtype']}; a codebook is read from {', '.join(DTYPES)}."
+            f"{name!r} in {where} is stored as {entry.dtype}"
+            f"{f', quantised, with {_listing(scales)} beside it' if scales else ''}; "
+            f"a codebook is read from {', '.join(DTYPES)}. Take the checkpoint that it was quantised from, or convert "
+            f"it."
         )
-    if len(entry["shape"]) != 2 or 0 in entry["shape"]:
-        raise CodebookError(f"{name!r} in {path} has shape {entry['shape']}; a token table is [V, D], neither zero.")
-    rows, columns = entry["shape"]
-    offset = 8 + header_length + entry["data_offsets"][0]
-    return StoredTensor(path, name, DTYPES[entry["dtype"]], (rows, columns), offset)
+    if len(entry.shape) != 2 or 0 in entry.shape:
+        raise CodebookError(
+            f"{name!r} in {where} has shape {list(entry.shape)}; a token table is [V, D], neither zero."
+        )
+    return DTYPES[entry.dtype], (entry.shape[0], entry.shape[1])
 
 
 def byte_chunks(table: Table) -> Iterator[memoryview]:
@@ -109,19 +108,29 @@ def byte_chunks(table: Table) -> Iterator[memoryview]:
         yield np.ascontiguousarray(table[start : start + rows]).data.cast("B")
 
 
+def table_bytes(dtype: str, shape: tuple[int, int]) -> int:
+    """The size of a table [V, D] in bytes."""
+    return math.prod(shape) * STORAGE_DTYPES[dtype].itemsize
+
+
+def tensor_header(name: str, dtype: str, shape: tuple[int, int]) -> bytes:
+    """What comes before the bytes of the one tensor [V, D] of a safetensors file."""
+    tag = next(tag for tag, known in DTYPES.items() if known == dtype)
+    entry = {"dtype": tag, "shape": list(shape), "data_offsets": [0, table_bytes(dtype, shape)]}
+    header = json.dumps({"__metadata__": {"format": "pt"}, name: entry}).encode()
+    header += b" " * (-len(header) % 8)  # tensor data must start at a multiple of eight
+    return struct.pack("<Q", len(header)) + header
+
+
 def write_tensor(path: Path, name: str, dtype: str, shape: tuple[int, int], chunks: Iterable[memoryview]) -> None:
     """Write one [V, D] tensor from a stream of its bytes; the file appears only when all of them are in it.
 
     Raises:
         CodebookError: If the stream is not exactly as long as ``shape`` and ``dtype`` say.
     """
-    expected = math.prod(shape) * STORAGE_DTYPES[dtype].itemsize
-    tag = next(tag for tag, known in DTYPES.items() if known == dtype)
-    entry = {"dtype": tag, "shape": list(shape), "data_offsets": [0, expected]}
-    header = json.dumps({"__metadata__": {"format": "pt"}, name: entry}).encode()
-    header += b" " * (-len(header) % 8)  # tensor data must start at a multiple of eight
+    expected = table_bytes(dtype, shape)
     with staged_file(path) as staging, staging.open("wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header)
+        file.write(tensor_header(name, dtype, shape))
         written = sum(file.write(chunk) for chunk in chunks)
         if written != expected:
             raise CodebookError(f"{name!r} of shape {list(shape)} is {expected} bytes, but {written} were given.")

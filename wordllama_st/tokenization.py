@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
+
+TOKENIZER_FILE = "tokenizer.json"
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -18,14 +21,19 @@ def load_tokenizer(path: Path) -> Tokenizer:
         CodebookError: If it is not one that the tokenizers library reads.
     """
     if not path.is_file():
-        raise CodebookNotFoundError(
-            f"There is no tokenizer at {path}. Put the model's tokenizer.json there; "
-            f"AutoTokenizer.from_pretrained(MODEL).save_pretrained(DIR) of transformers writes one."
-        )
+        raise no_tokenizer(path)
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise CodebookError(f"{path} is not a tokenizer.json that the tokenizers library reads: {error}.") from error
+
+
+def no_tokenizer(where: Path | str) -> CodebookNotFoundError:
+    """The error for a place that a tokenizer is missing from."""
+    return CodebookNotFoundError(
+        f"There is no tokenizer at {where}. Put the model's {TOKENIZER_FILE} there; "
+        f"AutoTokenizer.from_pretrained(MODEL).save_pretrained(DIR) of transformers writes one."
+    )
 
 
 def plain_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
@@ -33,6 +41,58 @@ def plain_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
     definition = json.loads(tokenizer.to_str())
     definition.update(truncation=None, padding=None, post_processor=None)
     return Tokenizer.from_str(json.dumps(definition))
+
+
+def text_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
+    """A plain copy that takes the special tokens written in a text for the text they are.
+
+    A tokenizer finds ``<s>`` in an HTML page and ``</s>`` in a text about tokenizers, and makes of them the ids of its
+    special tokens, whose vectors say nothing of a text's meaning. Here these become ordinary entries of the
+    vocabulary, out of the reach of any text: no merge leads to them, and where the model looks words up whole, their
+    names get a space in front, which no word has. Ids and the size of the vocabulary stay what they are. The token
+    for what is unknown stays too.
+    """
+    definition = json.loads(plain_tokenizer(tokenizer).to_str())
+    added = sorted(definition["added_tokens"], key=lambda token: token["id"])
+    if any(token["special"] for token in added):
+        model = definition["model"]
+        # All of them: the library numbers those that the vocabulary lacks anew.
+        (_enter_pieces if model["type"] == "Unigram" else _enter_words)(model, added)
+        definition["added_tokens"] = [token for token in added if not token["special"]]
+    return Tokenizer.from_str(json.dumps(definition))
+
+
+def _enter_words(model: dict[str, Any], added: list[dict[str, Any]]) -> None:
+    """Make added tokens entries of a vocabulary of words or merges."""
+    whole_words = model["type"] != "BPE" or model.get("ignore_merges")
+    for token in added:
+        name = token["content"]
+        if token["special"] and name != model.get("unk_token"):
+            model["vocab"].pop(name, None)
+            if whole_words or len(name) == 1:
+                name = f" {name}"
+        model["vocab"][name] = token["id"]
+
+
+def _enter_pieces(model: dict[str, Any], added: list[dict[str, Any]]) -> None:
+    """Make added tokens entries of a vocabulary of scored pieces, which is in the order of ids."""
+    lowest = min((score for _, score in model["vocab"]), default=0.0)
+    for token in added:
+        name = f" {token['content']}" if token["special"] else token["content"]
+        if token["id"] == len(model["vocab"]):
+            model["vocab"].append([name, lowest])
+        elif token["special"] and token["id"] != model.get("unk_id"):
+            model["vocab"][token["id"]][0] = name
+
+
+def special_tokens(tokenizer: Tokenizer) -> set[str]:
+    """The added tokens that stand for no text."""
+    return {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+
+
+def id_count(tokenizer: Tokenizer) -> int:
+    """How many rows a table must have for the tokenizer's largest id."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
 
 def tokens_beyond(tokenizer: Tokenizer, rows: int) -> list[tuple[str, int]]:

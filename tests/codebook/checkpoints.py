@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-ROWS, COLUMNS = 320, 16
+ROWS, COLUMNS = 300, 16
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 SENTENCES = [
     "A codebook is a table of vectors, one for every token of a vocabulary.",

@@ -56,6 +56,13 @@ def test_a_codebook_keeps_its_provenance(checkpoint: Path, tmp_path: Path) -> No
         "shape": [ROWS, COLUMNS],
         "dtype": "float32",
         "sha256": hashlib.sha256(codebook.weight.numpy().tobytes()).hexdigest(),
+        "commit": None,
+        "trimmed_rows": 0,
+        "tensor_sha256": None,
+        "zero_rows": 0,
+        "parts": [],
+        "special_tokens": ["</s>", "<pad>", "<s>"],
+        "tolerated": [],
     }
     codebook.save(tmp_path / "first")
     Codebook.load(tmp_path / "first").save(tmp_path / "second")
@@ -213,7 +220,7 @@ def test_a_process_killed_while_it_writes_leaves_the_old_codebook(
     output = large_path / "output" / "codebook"
     codebook.save(output)
     before = content(output)
-    large = save_zeros(100_000, 2_048, large_path / "checkpoint", tokenizer)  # 410 MB
+    large = save_zeros(ROWS, 684_000, large_path / "checkpoint", tokenizer)  # 410 MB
     with subprocess.Popen([sys.executable, "-c", _SAVE, large, output, "0", "0"]) as process:
         while process.poll() is None:
             if any(path.stat().st_size > 2**20 for path in output.parent.glob(".*.partial/codebook/.*.partial")):

@@ -1,92 +1,176 @@
-"""A transformers checkpoint directory: one safetensors file, or shards and the index that maps tensors to them."""
+"""A transformers checkpoint: one safetensors file, or shards and the index that maps tensors to them.
+
+Where its files are, in a directory or on the Hub, is for :class:`CheckpointFiles` to know.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
-from wordllama_st.codebook.locate import embedding_names
+from wordllama_st.codebook.locate import token_table_key
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
-from wordllama_st.safetensors_file import StoredTensor, stored_tensor, tensor_names
+from wordllama_st.safetensors_file import StoredTensor, stored_tensor, table_layout
+from wordllama_st.safetensors_header import TensorEntry, read_header
 
+CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
+PICKLE_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
-def locate_table(directory: Path, tensor_name: str | None = None) -> StoredTensor:
+class CheckpointFiles(Protocol):
+    """The files of a checkpoint, wherever they are.
+
+    Attributes:
+        name: What to call the checkpoint in an error.
+        commit: Of its repository, if it comes from one.
+    """
+
+    @property
+    def commit(self) -> str | None: ...
+
+    @property
+    def name(self) -> str: ...
+
+    def path(self, filename: str) -> Path | None:
+        """A small file on this machine's disk, fetched if need be; None if the checkpoint has none of that name."""
+        ...
+
+    def weight_file(self) -> str | None:
+        """The safetensors file that holds all tensors, where no index says otherwise."""
+        ...
+
+    def header(self, filename: str) -> Mapping[str, TensorEntry]:
+        """The tensors of a safetensors file."""
+        ...
+
+    def tensor(self, filename: str, key: str) -> StoredTensor:
+        """A token table on this machine's disk, fetched if need be."""
+        ...
+
+
+class LocalFiles:
+    """A checkpoint in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        if not directory.is_dir():
+            raise CodebookNotFoundError(f"{directory} is not a directory; a checkpoint is one.")
+        self.directory = directory
+        self.commit = None
+
+    @property
+    def name(self) -> str:
+        return str(self.directory)
+
+    def path(self, filename: str) -> Path | None:
+        path = self.directory / filename
+        return self._own(path) if path.is_file() else None
+
+    def weight_file(self) -> str | None:
+        candidates = sorted(path.name for path in self.directory.glob("*.safetensors"))
+        if SINGLE_FILE in candidates:
+            return SINGLE_FILE
+        if len(candidates) > 1:
+            raise CodebookNotFoundError(
+                f"{self.name} has {len(candidates)} safetensors files, but no {INDEX_FILE} that says what is in each."
+            )
+        if candidates:
+            return candidates[0]
+        pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in self.directory.glob(pattern))
+        if pickles:
+            raise pickles_only(self.name, pickles[0])
+        return None
+
+    def header(self, filename: str) -> Mapping[str, TensorEntry]:
+        return read_header(self._shard(filename))
+
+    def tensor(self, filename: str, key: str) -> StoredTensor:
+        return stored_tensor(self._shard(filename), key)
+
+    def _shard(self, filename: str) -> Path:
+        path = self.path(filename)
+        if path is None:
+            raise CodebookNotFoundError(
+                f"{self.directory / INDEX_FILE} says that the token table is in {filename}, which is missing. "
+                f"Download it."
+            )
+        return path
+
+    def _own(self, path: Path) -> Path:
+        """Refuse a link that leads out of the checkpoint; within a Hub cache, all files are links to its blobs."""
+        target, home = path.resolve(), self.directory.resolve()
+        blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+        if not target.is_relative_to(home) and not target.is_relative_to(blobs):
+            raise CodebookError(f"{path} is a link to {target}, outside the checkpoint. Put the file itself there.")
+        return path
+
+
+def locate_table(files: CheckpointFiles, tensor_name: str | None = None) -> tuple[StoredTensor, str | None]:
     """Find the token table of a checkpoint, reading headers only.
 
     Args:
-        directory: The checkpoint.
+        files: The checkpoint's.
         tensor_name: The table's key; asked of the architecture by default.
 
+    Returns:
+        The table, and the architecture if it was asked.
+
     Raises:
-        CodebookNotFoundError: If the directory, its config.json, its weights or one of its shards is missing.
+        CodebookNotFoundError: If the checkpoint's config.json, its weights or one of its shards is missing.
         CodebookError: If a part of it cannot be used, or no tensor of it is the table.
     """
-    files = _tensor_files(directory)
-    if tensor_name is not None:
-        if tensor_name not in files:
-            raise CodebookError(f"The checkpoint in {directory} holds no tensor {tensor_name!r}.")
-        return stored_tensor(_present(files[tensor_name], directory), tensor_name)
-
-    names, shape = embedding_names(directory)
-    name = next((name for name in names if name in files), None)
-    if name is None:
+    shards = _shards(files)
+    architecture = shape = None
+    if tensor_name is None:
+        config = files.path(CONFIG_FILE)
+        if config is None:
+            raise CodebookNotFoundError(
+                f"{files.name} has no {CONFIG_FILE}, which says which tensor the token table is. Put the model's "
+                f"there, or name the tensor with tensor_name."
+            )
+        tensor_name, shape, architecture = token_table_key(config, shards.keys())
+    elif tensor_name not in shards:
+        raise CodebookError(f"The checkpoint in {files.name} holds no tensor {tensor_name!r}.")
+    shard = shards[tensor_name]
+    # The header first: what is no table is not worth fetching.
+    _, found = table_layout(files.header(shard), tensor_name, f"{files.name}/{shard}")
+    if shape is not None and found != shape:
         raise CodebookError(
-            f"The checkpoint in {directory} holds no tensor {' or '.join(map(repr, names))}, where its architecture "
-            f"keeps the token table. Name the right one with tensor_name."
+            f"{tensor_name!r} in {files.name}/{shard} has shape {list(found)}, but {CONFIG_FILE} describes "
+            f"{list(shape)}: the two belong to different models."
         )
-    stored = stored_tensor(_present(files[name], directory), name)
-    if stored.shape != shape:
-        raise CodebookError(
-            f"{name!r} in {stored.path} has shape {list(stored.shape)}, but config.json describes {list(shape)}: "
-            f"the two belong to different models."
-        )
-    return stored
+    return files.tensor(shard, tensor_name), architecture
 
 
-def _tensor_files(directory: Path) -> dict[str, Path]:
+def pickles_only(name: str, pickle: str) -> CodebookError:
+    """The error for a checkpoint without safetensors."""
+    return CodebookError(
+        f"{name} has its weights as pickles only ({pickle}), which run code when they are read. Convert "
+        f"them: AutoModel.from_pretrained(DIR).save_pretrained(DIR) of transformers writes {SINGLE_FILE}."
+    )
+
+
+def _shards(files: CheckpointFiles) -> dict[str, str]:
     """Every tensor's name and the file it is in."""
-    if not directory.is_dir():
-        raise CodebookNotFoundError(f"{directory} is not a directory; a checkpoint is one.")
-    if (directory / INDEX_FILE).is_file():
-        return _read_index(directory)
-    candidates = sorted(directory.glob("*.safetensors"))
-    weights = directory / SINGLE_FILE if directory / SINGLE_FILE in candidates else None
-    if weights is None and len(candidates) == 1:
-        weights = candidates[0]
-    if weights is not None:
-        return dict.fromkeys(tensor_names(weights), weights)
-    if candidates:
-        raise CodebookNotFoundError(
-            f"{directory} has {len(candidates)} safetensors files, but no {INDEX_FILE} that says what is in each."
-        )
-    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in directory.glob(pattern))
-    if pickles:
-        raise CodebookError(
-            f"{directory} has its weights as pickles only ({pickles[0]}), which run code when they are read. Convert "
-            f"them: AutoModel.from_pretrained(DIR).save_pretrained(DIR) of transformers writes {SINGLE_FILE}."
-        )
-    raise CodebookNotFoundError(f"{directory} has no weights: neither {SINGLE_FILE} nor {INDEX_FILE}.")
+    index = files.path(INDEX_FILE)
+    if index is not None:
+        return _read_index(index)
+    weights = files.weight_file()
+    if weights is None:
+        raise CodebookNotFoundError(f"{files.name} has no weights: neither {SINGLE_FILE} nor {INDEX_FILE}.")
+    return dict.fromkeys(files.header(weights), weights)
 
 
-def _read_index(directory: Path) -> dict[str, Path]:
-    path = directory / INDEX_FILE
+def _read_index(path: Path) -> dict[str, str]:
     try:
         shards = dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CodebookError(f"{path} is not an index of safetensors shards: {error!r}.") from error
     for shard in shards.values():
         # A name that is more than a name would read outside the checkpoint.
-        if not isinstance(shard, str) or Path(shard).name != shard:
+        if not isinstance(shard, str) or Path(shard).name != shard or "\\" in shard or "\0" in shard:
             raise CodebookError(f"{path} names a shard {shard!r}; a shard is a file beside its index.")
-    return {name: directory / shard for name, shard in shards.items()}
-
-
-def _present(shard: Path, directory: Path) -> Path:
-    if not shard.is_file():
-        raise CodebookNotFoundError(
-            f"{directory / INDEX_FILE} says that the token table is in {shard.name}, which is missing. Download it."
-        )
-    return shard
+    return shards

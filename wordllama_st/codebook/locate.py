@@ -2,49 +2,257 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tempfile
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any
 
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason
 from wordllama_st.extras import require
 
+if TYPE_CHECKING:
+    import torch
 
-def embedding_names(directory: Path) -> tuple[list[str], tuple[int, int]]:
-    """The keys under which a checkpoint may hold its model's input embeddings, likeliest first, and their shape.
+#: The embeddings are the same whatever the depth; a few layers are built in milliseconds.
+FEW_LAYERS = 2
+#: More layers or experts than any model has. A config that asks for more is damaged, or meant to exhaust the machine.
+MOST_LAYERS = 1_000
+MOST_MODULES = 100_000
+#: A config of a real model has some kilobytes.
+MOST_BYTES = 16_000_000
+#: Some models compute their sinusoids in Python, position by position.
+MOST_POSITIONS = 2**24
 
-    The model class is built from config.json without weights (on torch's meta device) and asked for its
-    ``get_input_embeddings()``. A checkpoint saved from the bare model lacks the prefix that the same model carries
-    inside a task head, and the other way round; transformers accepts both when it loads, and so does this.
+_LAYERS = re.compile(r"(num_|n_)?((hidden|encoder|decoder|encoder_hidden|decoder_hidden)_)?(layers?|blocks)|depth")
+_MODULES = re.compile(r"(?!.*(size|dim|theta|freq|scale|capacity|channel|width|vocab))"
+                      r".*(layer|block|depth|expert|stage|heads|group|codebook|attention_types)")  # fmt: skip
+_POSITIONS = re.compile(r"n_positions|n_ctx|.*max_position_embeddings|max_seq\w*|seq_length")
+#: What no embedding depends on, but building a model may fail or grow with.
+_BESIDE_THE_POINT = ("quantization_config", "compression_config", "num_labels", "id2label", "label2id")
+
+
+def token_table_key(config: Path, keys: Collection[str]) -> tuple[str, tuple[int, int], str]:
+    """Which of a checkpoint's tensors is its model's input embeddings.
+
+    The model is built from config.json without weights (on torch's meta device), with a few layers only, and asked
+    for its ``get_input_embeddings()``. The key is the one that transformers would load there: it renames what older
+    versions of it wrote, and adds or removes the prefix by which a bare model's names differ from a task head's.
+
+    Args:
+        config: The path of config.json.
+        keys: The names of all of the checkpoint's tensors.
+
+    Returns:
+        The key, the shape that the config gives the table, and the name of the model's class.
 
     Raises:
         CodebookNotFoundError: If there is no config.json.
-        CodebookError: If transformers does not know the architecture.
+        CodebookError: If transformers cannot build the model, if it has no token table, or if none or several of the
+            checkpoint's tensors could be it.
         MissingExtraError: If transformers is not installed.
     """
-    if not (directory / "config.json").is_file():
+    model = _meta_model(config)
+    names, shape = _input_embeddings(model, config)
+    found = _keys_by_parameter(model, names, keys)
+    for name in names:  # tied parameters are one and the same: the first that is there will do
+        candidates = found.get(name, [])
+        if len(candidates) > 1:
+            raise CodebookError(
+                f"The checkpoint of {config} holds both {' and '.join(map(repr, candidates))}, and either could be the "
+                f"token table: name the one you mean with tensor_name."
+            )
+        if candidates:
+            return candidates[0], shape, type(model).__name__
+    raise CodebookError(
+        f"The checkpoint of {config} holds no tensor {' or '.join(map(repr, _with_prefix(model, names)))}, where its "
+        f"architecture keeps the token table. Name the right one with tensor_name."
+    )
+
+
+def _meta_model(path: Path) -> Any:
+    """The model that a config.json describes, without weights and with a few layers."""
+    if not path.is_file():
         raise CodebookNotFoundError(
-            f"{directory} has no config.json, which says which tensor the token table is. Put the model's there, or "
+            f"{path.parent} has no config.json, which says which tensor the token table is. Put the model's there, or "
             f"name the tensor with tensor_name."
         )
     require("st", "torch", "transformers")
-    import torch
     import transformers
 
     try:
-        config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False)
-        named = getattr(transformers, str((config.architectures or [None])[0]), None)
-        with torch.device("meta"):
-            if isinstance(named, type) and issubclass(named, transformers.PreTrainedModel):
-                model = named(config)
-            else:
-                model = transformers.AutoModel.from_config(config)
-            weight = cast("torch.Tensor", model.get_input_embeddings().weight)
+        fields = _read(path)
+        shallow = _shallow(fields)
+        _check_counts(shallow)
+        try:
+            return _build(shallow, path.parent)
+        except Exception:
+            # Another field may count on the real depth, such as the number of the last layers that share their keys.
+            _check_layers(fields)
+            return _build(fields, path.parent)
     except Exception as error:  # a config can be wrong in as many ways as transformers has models
         raise CodebookError(
-            f"transformers {transformers.__version__} cannot build the model that {directory / 'config.json'} "
-            f"describes: {reason(error)} Name the tensor with tensor_name."
+            f"transformers {transformers.__version__} cannot build the model that {path} describes: {reason(error)} "
+            f"Name the tensor with tensor_name."
         ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError("It is too large for a config.")
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(fields, dict):
+        raise ValueError("It is no JSON object.")
+    return {key: value for key, value in fields.items() if key not in _BESIDE_THE_POINT}
+
+
+def _build(fields: dict[str, Any], checkpoint: Path) -> Any:
+    """A model on the meta device; its config is read as transformers reads one, from a file."""
+    import torch
+    import transformers
+
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "config.json").write_text(json.dumps(fields), encoding="utf-8")
+        try:
+            config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False)
+        except Exception as error:
+            raise ValueError(reason(error).replace(directory, str(checkpoint))) from error
+    named = getattr(transformers, str((config.architectures or [None])[0]), None)
+    with torch.device("meta"):
+        if isinstance(named, type) and issubclass(named, transformers.PreTrainedModel):
+            return named(config)
+        return transformers.AutoModel.from_config(config, trust_remote_code=False)
+
+
+# A config with the depth taken out
+
+
+def _shallow(fields: dict[str, Any]) -> dict[str, Any]:
+    """A config of the same model with a few layers, in nested configs too."""
+    depths = {value for key, value in fields.items() if _is_layer_count(key, value)}
+
+    def shallow(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return _shallow(value)
+        if _is_layer_count(key, value):
+            return min(value, FEW_LAYERS)
+        if isinstance(value, list) and len(value) in depths:  # one entry a layer, most likely
+            return value[:FEW_LAYERS]
+        if _is_number(value) and value > MOST_POSITIONS and _POSITIONS.fullmatch(key):
+            return 2_048
+        return value
+
+    return {key: shallow(key, value) for key, value in fields.items()}
+
+
+def _check_layers(fields: dict[str, Any]) -> None:
+    """Refuse a depth that no model has before the model is built with it."""
+    _check_counts(fields)
+    for key, value in _numbers(fields):
+        if value > MOST_LAYERS and _LAYERS.fullmatch(key):
+            raise ValueError(f"{key} is {value}, which no model has.")
+        if value > MOST_POSITIONS and _POSITIONS.fullmatch(key):
+            raise ValueError(f"{key} is {value}, which no model has.")
+
+
+def _check_counts(fields: dict[str, Any]) -> None:
+    for key, value in _numbers(fields):
+        if value > MOST_MODULES and _MODULES.match(key):
+            raise ValueError(f"{key} is {value}, which no model has.")
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
+    """Every whole number of a config, those in lists and nested configs too, and the field it is in."""
+    if _is_number(value):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _numbers(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item, key)
+
+
+def _is_layer_count(key: str, value: Any) -> bool:
+    return _is_number(value) and _LAYERS.fullmatch(key) is not None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# Its input embeddings, and the keys that are loaded into them
+
+
+def _input_embeddings(model: Any, config: Path) -> tuple[list[str], tuple[int, int]]:
+    """Every name of the parameter, the embedding module's own first, and its shape."""
+    try:
+        module = model.get_input_embeddings()
+    except Exception:  # a model without one raises what its author chose
+        module = None
+    weight: torch.Tensor | None = getattr(module, "weight", None)
     names = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is weight]
+    if weight is None or weight.ndim != 2 or not names:
+        raise CodebookError(
+            f"{type(model).__name__}, which {config} describes, has no token table: its input embeddings are "
+            f"{'missing' if module is None else type(module).__name__}. Name the tensor with tensor_name."
+        )
+    own = {f"{name}.weight" for name, part in model.named_modules(remove_duplicate=False) if part is module}
+    return sorted(names, key=lambda name: name not in own), (weight.shape[0], weight.shape[1])
+
+
+def _keys_by_parameter(model: Any, names: list[str], keys: Collection[str]) -> dict[str, list[str]]:
+    """For each of the names, the keys that transformers would load into that parameter."""
+    parameter_of = _loading(model)
+    found: dict[str, list[str]] = {}
+    for key in sorted(_plausible(keys, names)):
+        name = parameter_of(key)
+        if name in names:
+            found.setdefault(name, []).append(key)
+    return found
+
+
+def _plausible(keys: Collection[str], names: list[str]) -> set[str]:
+    """The keys worth a closer look: a large mixture of experts has a hundred thousand that are not.
+
+    A table is not one of a list of layers, unless it is called what the model calls it.
+    """
+    endings = tuple(".".join(name.split(".")[-2:]) for name in names)
+    return {key for key in keys if key.endswith(endings) or not any(part.isdigit() for part in key.split("."))}
+
+
+def _loading(model: Any) -> Callable[[str], str | None]:
+    """How transformers would name a checkpoint's tensor in this model; None for one that it would also convert."""
+    parameters = model.state_dict()
+    prefix = model.base_model_prefix
+
+    def prefixed(key: str) -> str:
+        return next((name for name in _with_prefix(model, [key]) if name in parameters), key)
+
+    try:
+        from transformers.conversion_mapping import get_model_conversion_mapping
+        from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+
+        transforms = get_model_conversion_mapping(model)
+        renamings = [transform for transform in transforms if isinstance(transform, WeightRenaming)]
+        converters = [transform for transform in transforms if isinstance(transform, WeightConverter)]
+        rename_source_key("probe", renamings, converters, prefix, parameters)
+    except (ImportError, AttributeError, TypeError, ValueError):
+        # Not a public interface: another version of transformers may lack it. Only renamed keys are lost.
+        return prefixed
+
+    def renamed(key: str) -> str | None:
+        name, converted_by = rename_source_key(key, renamings, converters, prefix, parameters)
+        if name in parameters:
+            return None if converted_by else str(name)
+        return prefixed(key)
+
+    return renamed
+
+
+def _with_prefix(model: Any, names: list[str]) -> list[str]:
+    """The names, then the same with the base model's prefix added or taken away."""
     prefix = f"{model.base_model_prefix}."
     others = [name.removeprefix(prefix) if name.startswith(prefix) else prefix + name for name in names]
-    return list(dict.fromkeys(names + others)), (weight.shape[0], weight.shape[1])
+    return list(dict.fromkeys(names + others))
