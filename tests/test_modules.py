@@ -432,8 +432,8 @@ def test_a_pickled_model_maps_the_table_again_instead_of_carrying_it(
     pickled = pickle.dumps(model)
     assert len(pickled) < wide.weight.nbytes / 2
     unpickled = pickle.loads(pickled)
-    assert isinstance(unpickled[0].codebook._table, np.memmap)
-    assert Path(unpickled[0].codebook._table.filename).samefile(tmp_path / "codebook" / "codebook.safetensors")
+    assert isinstance(unpickled[0].codebook._rows.table, np.memmap)
+    assert Path(unpickled[0].codebook._rows.table.filename).samefile(tmp_path / "codebook" / "codebook.safetensors")
     texts = ["The golden llama hides.", ""]
     assert np.array_equal(unpickled.encode(texts), model.encode(texts))
 

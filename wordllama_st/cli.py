@@ -1,4 +1,4 @@
-"""The command line: ``wordllama-st models | pull | extract | train | bake | demo``."""
+"""The command line: ``wordllama-st models | pull | extract | inspect | train | bake | demo``."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(commands)
     _add_pull(commands)
     _add_extract(commands)
+    _add_inspect(commands)
     _add_train(commands)
     _add_bake(commands)
     _add_demo(commands)
@@ -137,9 +138,7 @@ def _add_extract(commands: Commands) -> None:
         ".gguf file, a codebook, or a released model's name; several of one vocabulary are joined side by side",
     )
     _add_output(parser, "the codebook's directory")
-    parser.add_argument("--tensor-name", metavar="KEY", help="the table's key, where the architecture is unknown")
-    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of the Hub repository")
-    parser.add_argument("--token", help="for gated and private repositories (default: that of `hf auth login`)")
+    _add_source_options(parser)
     parser.add_argument(
         "--zero-added-tokens", action="store_true", help="give added tokens that have no row in the table one of zeros"
     )
@@ -147,6 +146,12 @@ def _add_extract(commands: Commands) -> None:
         "--scale", choices=("rms",), help="scale joined tables to equal length of rows, so that none drowns the others"
     )
     parser.set_defaults(run=_extract)
+
+
+def _add_source_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tensor-name", metavar="KEY", help="the table's key, where the architecture is unknown")
+    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of the Hub repository")
+    parser.add_argument("--token", help="for gated and private repositories (default: that of `hf auth login`)")
 
 
 def _extract(options: argparse.Namespace) -> None:
@@ -189,6 +194,30 @@ def _check_apart(output: Path, *sources: str) -> None:
     for source in map(Path, sources):
         if source.exists() and source.resolve().is_relative_to(output.resolve()):
             raise OutputExistsError(f"{output} is, or holds, what it would be made from; choose another output.")
+
+
+def _add_inspect(commands: Commands) -> None:
+    from wordllama_st.inspect_command import add_arguments
+
+    parser = _command(
+        commands,
+        "inspect",
+        "look at a language model's token table",
+        "Tell what a token table is and what is odd about it: zero, duplicate and non-finite rows, lengths, and the "
+        "tokens nearest to those named. Takes whatever `extract` takes, and writes nothing but the picture asked for.",
+    )
+    parser.add_argument("source", help="what `extract` takes")
+    _add_source_options(parser)
+    add_arguments(parser)
+    parser.set_defaults(run=_inspect)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from wordllama_st.codebook.find import find_table
+    from wordllama_st.inspect_command import run
+
+    found = find_table(options.source, tensor_name=options.tensor_name, revision=options.revision, token=options.token)
+    run(found, options, echo=print)
 
 
 def _add_train(commands: Commands) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from wordllama_st.codebook.find import find_table
+from wordllama_st.codebook.find import WEIGHT_FILE, find_table
 from wordllama_st.codebook.found_table import FoundTable
 from wordllama_st.codebook.join import JoinedRows, check_scales, check_vocabularies, common_dtype
 from wordllama_st.codebook.own_file import OwnFile
@@ -38,7 +38,6 @@ from wordllama_st.tokenization import (
 if TYPE_CHECKING:
     import torch
 
-WEIGHT_FILE = "codebook.safetensors"
 PROVENANCE_FILE = "codebook.json"
 #: Padding rows hashed at a time.
 _TAIL_ROWS = 256

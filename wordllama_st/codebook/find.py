@@ -15,7 +15,10 @@ from wordllama_st.codebook.tokenizer_files import find_tokenizer
 from wordllama_st.errors import CodebookNotFoundError
 from wordllama_st.formats import sentence_transformers as static_format
 from wordllama_st.safetensors_file import TENSOR_NAME, stored_tensor
-from wordllama_st.tokenization import load_tokenizer
+from wordllama_st.tokenization import TOKENIZER_FILE, load_tokenizer
+
+#: The table of a saved codebook.
+WEIGHT_FILE = "codebook.safetensors"
 
 
 def find_table(
@@ -49,6 +52,10 @@ def find_table(
 
 
 def _in_directory(directory: Path, tensor_name: str | None) -> FoundTable:
+    if (directory / WEIGHT_FILE).is_file() and tensor_name is None:
+        stored = stored_tensor(directory / WEIGHT_FILE, TENSOR_NAME)
+        tokenizer = load_tokenizer(directory / TOKENIZER_FILE)
+        return FoundTable(ArrayRows(stored.map(), stored.dtype), tokenizer, str(directory), stored.name)
     static = static_format.find(directory)
     if static is not None and tensor_name is None:
         stored = stored_tensor(static[0], TENSOR_NAME)

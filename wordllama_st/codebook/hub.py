@@ -279,6 +279,6 @@ class HubFiles:
             return CodebookNotFoundError(f"{self.repo_id} on the Hub has no revision {self.revision!r}.")
         maybe_a_path = f"There is no directory {self.repo_id}, and on the Hub " if self.commit is None else ""
         return ModelUnavailableError(
-            f"{maybe_a_path}{filename} of {self.repo_id}{at} is not in the local cache and could not be fetched: {reason(error)} "
-            f"What has arrived is kept, and the next try goes on from there."
+            f"{maybe_a_path}{filename} of {self.repo_id}{at} is not in the local cache and could not be fetched: "
+            f"{reason(error)} What has arrived is kept, and the next try goes on from there."
         )
