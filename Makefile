@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test bench compatibility lint clean
+.PHONY: install demo test fuzz bench compatibility lint clean
 
 install: $(INSTALLED)
 
@@ -19,6 +19,11 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# Seconds of it, as `make fuzz SECONDS=3600`.
+SECONDS ?= 600
+fuzz: $(INSTALLED)
+	$(BIN)/python tests/codebook/fuzzing.py $(SECONDS)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/import_time.py

@@ -1,0 +1,197 @@
+"""Damage a checkpoint in every way that is cheap to think of, and see that nothing worse comes of it than an error.
+
+    python tests/codebook/fuzzing.py SECONDS [SEED]
+
+Each round damages one file of a good checkpoint or GGUF file and opens it. What may come of it is the table as it was,
+or an error of this package's; anything else ends the run with the seed and the round that repeat it. The process may
+allocate a gigabyte and spend five seconds on a round.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import resource
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import gguf
+import numpy as np
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from wordllama_st.codebook.find import find_table
+from wordllama_st.codebook.locate import token_table_key
+from wordllama_st.errors import WordLlamaSTError
+
+ROWS, COLUMNS = 64, 8
+TABLE = np.arange(ROWS * COLUMNS, dtype=np.float32).reshape(ROWS, COLUMNS)
+INDEX, SHARD, CONFIG = "model.safetensors.index.json", "model-00001-of-00001.safetensors", "config.json"
+INTERESTING = [0, -1, 1, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 1e308, True, None, "", "x", [], {}, [[]], "../../x"]
+MEMORY = 2**30
+SECONDS_PER_ROUND = 5
+
+
+def write_checkpoint(directory: Path) -> None:
+    """A small Llama in one shard with an index, and the same table as GGUF."""
+    save_file({"model.embed_tokens.weight": TABLE, "model.norm.weight": TABLE[0]}, directory / SHARD)
+    index = {
+        "metadata": {"total_size": 1},
+        "weight_map": {"model.embed_tokens.weight": SHARD, "model.norm.weight": SHARD},
+    }
+    (directory / INDEX).write_text(json.dumps(index))
+    config = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": ROWS, "hidden_size": COLUMNS,
+        "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+    }  # fmt: skip
+    (directory / CONFIG).write_text(json.dumps(config))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())[:ROWS]
+    tokenizer = Tokenizer(models.BPE({token: token_id for token_id, token in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens([alphabet[0]])
+    tokenizer.save(str(directory / "tokenizer.json"))
+
+    writer = gguf.GGUFWriter(directory / "model.gguf", "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(alphabet)
+    writer.add_token_types([1] * ROWS)
+    writer.add_token_merges([])
+    writer.add_tensor("token_embd.weight", TABLE)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def damage_bytes(data: bytes, chance: random.Random) -> bytes:
+    """Change, drop, repeat or insert a few bytes, most of them near the beginning, where headers are."""
+    damaged = bytearray(data)
+    for _ in range(chance.choice([1, 1, 1, 2, 5])):
+        reach = max(1, chance.choice([8, 64, 400, len(damaged)]))
+        place = chance.randrange(min(reach, max(1, len(damaged))))
+        kind = chance.randrange(5)
+        if kind == 0:
+            damaged[place : place + 1] = bytes([chance.randrange(256)])
+        elif kind == 1:
+            del damaged[place : place + chance.choice([1, 8, 1000])]
+        elif kind == 2:
+            damaged[place:place] = damaged[place : place + chance.choice([1, 8, 100])]
+        elif kind == 3:
+            value = chance.choice([0, 1, 2**16, 2**31, 2**32 - 1, 2**63, 2**64 - 1])
+            damaged[place : place + 8] = struct.pack("<Q", value)
+        else:
+            del damaged[place:]
+    return bytes(damaged)
+
+
+def damage_json(data: bytes, chance: random.Random) -> bytes:
+    """Put something that does not belong there in a place of a JSON document."""
+    document = json.loads(data)
+    node = document
+    for _ in range(chance.randrange(1, 6)):
+        if isinstance(node, dict) and node:
+            key: object = chance.choice(sorted(node))
+        elif isinstance(node, list) and node:
+            key = chance.randrange(len(node))
+        else:
+            break
+        child = node[key]
+        if not isinstance(child, (dict, list)) or chance.random() < 0.3:
+            kind = chance.randrange(3)
+            if kind == 0 and isinstance(node, dict):
+                node[chance.choice(["", "x", "/etc/passwd", str(key) * 2])] = node.pop(key)
+            elif kind == 1:
+                del node[key]
+            else:
+                node[key] = chance.choice(INTERESTING)
+            break
+        node = child
+    return json.dumps(document).encode()
+
+
+def damage_header(data: bytes, chance: random.Random) -> bytes:
+    """Damage the JSON in a safetensors file and keep its length right, so that the rest is looked at too."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = damage_json(data[8 : 8 + length], chance)
+    return struct.pack("<Q", len(header)) + header + data[8 + length :]
+
+
+Damage = Callable[[bytes, random.Random], bytes]
+DAMAGES: list[tuple[str, Damage]] = [
+    (SHARD, damage_bytes), (SHARD, damage_header), (INDEX, damage_bytes), (INDEX, damage_json),
+    ("tokenizer.json", damage_bytes), ("tokenizer.json", damage_json), (CONFIG, damage_bytes), (CONFIG, damage_json),
+    ("model.gguf", damage_bytes), ("model.gguf", damage_bytes),
+]  # fmt: skip
+
+
+def open_damaged(directory: Path, name: str) -> str:
+    """Open what was damaged.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        AssertionError: If a table came that is not the one that was written.
+    """
+    try:
+        if name == CONFIG:
+            token_table_key(directory / CONFIG, {"model.embed_tokens.weight", "model.norm.weight"})
+            return "read"
+        if name == "model.gguf":
+            found = find_table(directory / name)
+        else:
+            found = find_table(directory, tensor_name="model.embed_tokens.weight")
+        shape = found.rows.shape
+        block = found.rows.block(0, min(2, shape[0]))
+    except WordLlamaSTError as error:
+        assert str(error), "an error says something"
+        return "refused"
+    assert np.prod(shape) * 2 <= 2**20, "a table is not larger than its file"
+    return "read" if found.rows.dtype == "float32" and np.array_equal(block, TABLE[:2, : shape[1]]) else "read, changed"
+
+
+def main(seconds: float, seed: int) -> int:
+    """Damage and open until the time is over."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    chance, outcomes = random.Random(seed), Counter[str]()
+    with tempfile.TemporaryDirectory() as scratch:
+        good, damaged = Path(scratch, "good"), Path(scratch, "damaged")
+        good.mkdir()
+        write_checkpoint(good)
+        open_damaged(good, CONFIG)  # what is imported once is not a round's time or memory
+        open_damaged(good, "model.gguf")
+        shutil.copytree(good, damaged)
+        in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY, in_use + MEMORY))
+        end, rounds = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            name, damage = chance.choice(DAMAGES)
+            (damaged / name).write_bytes(damage((good / name).read_bytes(), chance))
+            signal.alarm(SECONDS_PER_ROUND)
+            try:
+                outcomes[open_damaged(damaged, name)] += 1
+            except BaseException:
+                print(f"seed {seed}, round {rounds}: {name} by {damage.__name__}", file=sys.stderr)
+                raise
+            signal.alarm(0)
+            shutil.copyfile(good / name, damaged / name)
+            rounds += 1
+    print(f"seed {seed}: {rounds} rounds, {dict(outcomes)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(
+        main(float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(10**6))
+    )
