@@ -153,8 +153,7 @@ def open_damaged(directory: Path, name: str) -> str:
             found = find_table(directory, tensor_name="model.embed_tokens.weight")
         shape = found.rows.shape
         block = found.rows.block(0, min(2, shape[0]))
-    except WordLlamaSTError as error:
-        assert str(error), "an error says something"
+    except WordLlamaSTError:
         return "refused"
     assert np.prod(shape) * 2 <= 2**20, "a table is not larger than its file"
     return "read" if found.rows.dtype == "float32" and np.array_equal(block, TABLE[:2, : shape[1]]) else "read, changed"
