@@ -36,22 +36,26 @@ def write_half(directory: Path, columns: int, seed: int) -> None:
             rows = generator.integers(0, 2**16, (501, columns), dtype=np.uint16) & 0xB7FF  # finite float16
             yield rows.data.cast("B")
 
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     write_tensor(directory / "model.safetensors", "table", "float16", (ROWS, columns), chunks())
     tokenizer = Tokenizer(models.WordLevel({f"w{token_id}": token_id for token_id in range(ROWS)}, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.save(str(directory / "tokenizer.json"))
 
 
+def _open(checkpoint: Path) -> Codebook:
+    """As `wordllama-st extract` does: saving is the pass that checks and hashes too."""
+    return Codebook.from_pretrained(checkpoint, tensor_name="table", check=False)
+
+
 def extract(directory: Path) -> None:
     """One half, from a checkpoint."""
-    Codebook.from_pretrained(directory / "a", tensor_name="table").save(directory / "one", overwrite=True)
+    _open(directory / "a").save(directory / "one", overwrite=True)
 
 
 def join(directory: Path) -> None:
     """Both halves, from the checkpoints to one codebook."""
-    parts = [Codebook.from_pretrained(directory / name, tensor_name="table") for name in ("a", "b")]
-    Codebook.concat(parts).save(directory / "joined", overwrite=True)
+    Codebook.concat([_open(directory / name) for name in ("a", "b")]).save(directory / "joined", overwrite=True)
 
 
 def train(directory: Path) -> None:

@@ -166,12 +166,13 @@ def _extract(options: argparse.Namespace) -> None:
             revision=options.revision,
             token=options.token,
             zero_added_tokens=options.zero_added_tokens,
+            check=False,  # saving does, in the same pass
         )
         for source in options.sources
     ]
     joined = len(codebooks) > 1 or options.scale is not None
     codebook = Codebook.concat(codebooks, scale=options.scale) if joined else codebooks[0]
-    codebook.save(options.out, overwrite=options.overwrite)
+    codebook.save(options.out, overwrite=options.overwrite, show_progress_bar=sys.stderr.isatty())
     for part in codebooks:
         _print_origin(part.provenance)
     made = codebook.provenance

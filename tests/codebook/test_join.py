@@ -63,9 +63,13 @@ def test_a_scale_that_is_none_is_refused(scale: str | list[float], tokenizer: To
         Codebook.concat(parts, scale=scale)
 
 
-def test_a_scale_too_large_for_the_dtype_is_refused(tokenizer: Tokenizer) -> None:
+def test_a_scale_too_large_for_the_dtype_is_refused_and_nothing_is_written(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    joined = Codebook.concat([Codebook(table(16, 0, torch.float16), tokenizer)], scale=[1e6])
     with pytest.raises(CodebookError, match="too large for float16"):
-        Codebook.concat([Codebook(table(16, 0, torch.float16), tokenizer)], scale=[1e6])
+        joined.save(tmp_path / "joined")
+    assert content(tmp_path) == {}
 
 
 def test_nothing_cannot_be_joined() -> None:

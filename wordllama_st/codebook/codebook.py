@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -15,15 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
+from tqdm import tqdm
 
+from wordllama_st.codebook.checked_rows import CheckedRows
 from wordllama_st.codebook.find import WEIGHT_FILE, find_table
 from wordllama_st.codebook.found_table import FoundTable
 from wordllama_st.codebook.join import JoinedRows, check_scales, check_vocabularies, common_dtype
 from wordllama_st.codebook.own_file import OwnFile
-from wordllama_st.codebook.provenance import Provenance, check_and_hash
-from wordllama_st.codebook.rows import ArrayRows, Rows, blocks, fitted
+from wordllama_st.codebook.provenance import Provenance
+from wordllama_st.codebook.rows import ArrayRows, Rows, ahead, blocks, fitted
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError
-from wordllama_st.safetensors_file import STORAGE_DTYPES, TENSOR_NAME, stored_tensor, write_tensor
+from wordllama_st.safetensors_file import STORAGE_DTYPES, TENSOR_NAME, Table, stored_tensor, table_bytes, write_tensor
 from wordllama_st.staging import staged_directory, staged_file
 from wordllama_st.tokenization import (
     TOKENIZER_FILE,
@@ -38,9 +41,9 @@ from wordllama_st.tokenization import (
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger(__name__)
+
 PROVENANCE_FILE = "codebook.json"
-#: Padding rows hashed at a time.
-_TAIL_ROWS = 256
 #: Where a saved model keeps its input module.
 TRAINED_MODEL_FOLDER = "0_LLMTokenEmbedding"
 
@@ -71,23 +74,30 @@ class Codebook:
     """
 
     tokenizer: Tokenizer
-    provenance: Provenance
 
     def __init__(self, weight: torch.Tensor, tokenizer: Tokenizer, *, source: str | None = None) -> None:
         self._set_found(FoundTable(_as_rows(weight), tokenizer, source or ""), zero_added_tokens=False)
+        self._settle()
 
     def _set(self, rows: Rows, tokenizer: Tokenizer, provenance: Provenance, file: OwnFile | None = None) -> None:
         self._rows = rows
         self._file = file
+        self._parts: tuple[tuple[Codebook, float], ...] = ()
+        self._trimmed: Rows | None = None
+        self._provenance = provenance
         self.tokenizer = tokenizer
-        self.provenance = provenance
 
     def _set_found(self, found: FoundTable, *, zero_added_tokens: bool) -> None:
-        """Fit a table to its tokenizer, check it, and take it."""
+        """Take a table, fitted to its tokenizer; reading it, some time, will check it."""
         _check_ids(found, zero_added_tokens)
         source, tokenizer = found.source or None, found.tokenizer
         there, wanted = found.rows.shape[0], id_count(tokenizer)
         rows = fitted(found.rows, wanted)
+        provenance = Provenance(
+            source, found.tensor_name, rows.shape, rows.dtype, "", found.commit,
+            special_tokens=tuple(sorted(special_tokens(tokenizer))),
+            trimmed_rows=max(0, there - wanted), zero_rows=max(0, wanted - there),
+        )  # fmt: skip
 
         def explain(row: int) -> str:
             return (
@@ -95,17 +105,28 @@ class Codebook:
                 f"The checkpoint is damaged, or was saved by a run that diverged."
             )
 
-        sha256 = check_and_hash(rows, explain)
-        provenance = Provenance(
-            source, found.tensor_name, rows.shape, rows.dtype, sha256.hexdigest(), found.commit,
-            special_tokens=tuple(sorted(special_tokens(tokenizer))),
-            trimmed_rows=max(0, there - wanted), zero_rows=max(0, wanted - there),
-        )  # fmt: skip
+        self._set(CheckedRows(rows, explain), text_tokenizer(tokenizer), provenance)
         if provenance.trimmed_rows:
-            for start in range(wanted, there, _TAIL_ROWS):
-                sha256.update(found.rows.block(start, min(start + _TAIL_ROWS, there)).data.cast("B"))
-            provenance = replace(provenance, tensor_sha256=sha256.hexdigest())
-        self._set(rows, text_tokenizer(tokenizer), provenance)
+            self._trimmed = found.rows
+
+    def _settle(self) -> None:
+        """Have the table checked and hashed: now, unless it was read before."""
+        if isinstance(self._rows, CheckedRows):
+            sha256 = self._rows.finish()
+            made = replace(self._provenance, sha256=sha256.hexdigest())
+            if self._trimmed is not None:
+                for block in blocks(self._trimmed, first=made.shape[0]):
+                    sha256.update(block.data.cast("B"))
+                made = replace(made, tensor_sha256=sha256.hexdigest())
+            parts = tuple(asdict(part.provenance) | {"scale": scale} for part, scale in self._parts)
+            self._provenance = replace(made, parts=parts)
+            self._rows, self._trimmed, self._parts = self._rows.rows, None, ()
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the table comes from, and what it is."""
+        self._settle()
+        return self._provenance
 
     @cached_property
     def weight(self) -> torch.Tensor:
@@ -114,35 +135,36 @@ class Codebook:
 
         # Made during encode, it would be an inference tensor, which no later training step could use.
         with torch.inference_mode(False):
-            weight = torch.from_numpy(self._mapped().table)
+            weight = torch.from_numpy(self._mapped())
             return weight.view(torch.bfloat16) if self.dtype == "bfloat16" else weight
 
-    def _mapped(self) -> ArrayRows:
+    def _mapped(self) -> Table:
         """The table as one array; joined and dequantised ones are written to a file of their own first."""
-        if isinstance(self._rows, ArrayRows):
-            return self._rows
-        if self._file is None or not self._file.is_still_there():
+        rows = self._rows.rows if isinstance(self._rows, CheckedRows) else self._rows
+        if not isinstance(rows, ArrayRows) and not (self._file and self._file.is_still_there()):
             scratch = Path(tempfile.mkdtemp(prefix="wordllama-st-"))
             weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
             self._save_table(scratch / WEIGHT_FILE)
-        assert self._file is not None
-        self._rows = ArrayRows(stored_tensor(self._file.path, TENSOR_NAME).map(), self.dtype)
-        return self._rows
+        self._settle()
+        if not isinstance(self._rows, ArrayRows):
+            assert self._file is not None
+            self._rows = ArrayRows(stored_tensor(self._file.path, TENSOR_NAME).map(), self.dtype)
+        return self._rows.table
 
     @property
     def dtype(self) -> str:
         """The dtype of the table: ``"float32"``, ``"float16"`` or ``"bfloat16"``."""
-        return self.provenance.dtype
+        return self._provenance.dtype
 
     @property
     def num_embeddings(self) -> int:
         """V, the number of rows."""
-        return self.provenance.shape[0]
+        return self._provenance.shape[0]
 
     @property
     def embedding_dim(self) -> int:
         """D, the length of a row."""
-        return self.provenance.shape[1]
+        return self._provenance.shape[1]
 
     @classmethod
     def from_pretrained(
@@ -153,6 +175,7 @@ class Codebook:
         revision: str | None = None,
         token: bool | str | None = None,
         zero_added_tokens: bool = False,
+        check: bool = True,
     ) -> Codebook:
         """Take the token table out of a model, reading nothing else of its weights.
 
@@ -177,6 +200,9 @@ class Codebook:
             token: For a gated or private one, as everywhere in huggingface_hub.
             zero_added_tokens: Give added tokens that the table has no row for a row of zeros, so that they count for
                 nothing. By default such a tokenizer is an error.
+            check: Whether to read the table at once, hash it and see that all of it is finite. If not, what reads it
+                anyway checks it on the way: :meth:`save` (which then writes nothing if it is not), :attr:`weight` or
+                :attr:`provenance`. With tables of several gigabytes that saves a pass over them.
 
         Raises:
             CodebookNotFoundError: If there is nothing at ``source``, or a part of the checkpoint is missing.
@@ -191,14 +217,16 @@ class Codebook:
         found = find_table(source, tensor_name=tensor_name, revision=revision, token=token)
         codebook = cls.__new__(cls)
         codebook._set_found(found, zero_added_tokens=zero_added_tokens)
+        if check:
+            codebook._settle()
         return codebook
 
     @classmethod
     def concat(cls, codebooks: Sequence[Codebook], *, scale: str | Sequence[float] | None = None) -> Codebook:
         """Put the tables of models with one vocabulary side by side: what the WordLlama project calls a supercat.
 
-        Nothing is copied before the codebook is saved, or its :attr:`weight` asked for; the latter writes a file in
-        the directory for temporary files (``TMPDIR``), so large tables are better saved and loaded.
+        Nothing is read or copied before the codebook is saved, or its :attr:`weight` asked for; the latter writes a
+        file in the directory for temporary files (``TMPDIR``), so large tables are better saved and loaded.
 
         Args:
             codebooks: Tables [V, D₁], [V, D₂], …. The tokenizer is the first one's.
@@ -210,30 +238,24 @@ class Codebook:
 
         Raises:
             ArgumentError: If there are none, or the scale is no such thing.
-            CodebookError: If the vocabularies differ in more than special tokens.
+            CodebookError: If the vocabularies differ in more than special tokens. (Where the table is read, some time
+                after: if the scale makes a number too large for the dtype.)
         """
         if not codebooks:
             raise ArgumentError("There is nothing to join.")
         parts = tuple(codebook._rows for codebook in codebooks)
-        names = [codebook.provenance.source or f"table {number}" for number, codebook in enumerate(codebooks, 1)]
-        tolerated = check_vocabularies(
-            [codebook.tokenizer for codebook in codebooks],
-            [codebook.provenance.special_tokens for codebook in codebooks],
-            names,
-        )
+        names = [codebook._provenance.source or f"table {number}" for number, codebook in enumerate(codebooks, 1)]
+        special = [codebook._provenance.special_tokens for codebook in codebooks]
+        tolerated = check_vocabularies([codebook.tokenizer for codebook in codebooks], special, names)
         scales = check_scales(scale, parts)
         rows = JoinedRows(parts, scales, codebooks[0].num_embeddings, common_dtype([part.dtype for part in parts]))
-        sha256 = check_and_hash(rows, lambda row: f"Row {row} of the joined table is not finite.")
         provenance = Provenance(
-            " + ".join(names), None, rows.shape, rows.dtype, sha256.hexdigest(), tolerated=tolerated,
-            special_tokens=codebooks[0].provenance.special_tokens,
-            parts=tuple(
-                asdict(codebook.provenance) | {"scale": factor}
-                for codebook, factor in zip(codebooks, scales, strict=True)
-            ),
-        )  # fmt: skip
+            " + ".join(names), None, rows.shape, rows.dtype, "", tolerated=tolerated, special_tokens=special[0]
+        )
         joined = cls.__new__(cls)
-        joined._set(rows, codebooks[0].tokenizer, provenance)
+        # The parts are checked where they are read, and so is what scaling makes of them.
+        joined._set(CheckedRows(rows, explain=None), codebooks[0].tokenizer, provenance)
+        joined._parts = tuple(zip(codebooks, scales, strict=True))
         return joined
 
     @classmethod
@@ -273,38 +295,54 @@ class Codebook:
         codebook._set(rows, plain_tokenizer(tokenizer), provenance, file=OwnFile.at(stored.path))
         return codebook
 
-    def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
+    def save(self, directory: str | Path, *, overwrite: bool = False, show_progress_bar: bool | None = None) -> None:
         """Write the codebook as a directory of codebook.safetensors, tokenizer.json and codebook.json.
 
         The directory appears when it is complete.
 
+        Args:
+            directory: Where to.
+            overwrite: Whether to replace what is there.
+            show_progress_bar: None shows it when this package logs at INFO, as the library does.
+
         Raises:
             OutputExistsError: If the directory has content and ``overwrite`` is not set.
+            CodebookError: If the table was not checked yet, and has a row that is not finite.
         """
+        if show_progress_bar is None:
+            show_progress_bar = logger.isEnabledFor(logging.INFO)
         with staged_directory(directory, overwrite=overwrite) as staging:
-            self.save_files(staging)
+            self.save_files(staging, show_progress_bar=show_progress_bar)
         self._file = OwnFile.at(Path(directory) / WEIGHT_FILE)
 
-    def save_files(self, directory: Path) -> None:
+    def save_files(self, directory: Path, *, show_progress_bar: bool = False) -> None:
         """Put the codebook's three files into a directory that exists.
 
         The table is hard-linked where it already has a file of its own, so that a checkpoint costs no second copy.
         """
-        self._save_table(directory / WEIGHT_FILE)
+        self._save_table(directory / WEIGHT_FILE, show_progress_bar)
         with staged_file(directory / TOKENIZER_FILE) as path:
             path.write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
         with staged_file(directory / PROVENANCE_FILE) as path:
             path.write_text(json.dumps(asdict(self.provenance), indent=2) + "\n", encoding="utf-8")
 
-    def _save_table(self, path: Path) -> None:
+    def _save_table(self, path: Path, show_progress_bar: bool = False) -> None:
         if self._file is not None and self._file.is_still_there():
             if self._file == OwnFile.at(path):
                 return
             with suppress(OSError), staged_file(path) as staging:  # another file system, or one without links
                 os.link(self._file.path, staging)
         if self._file is None or OwnFile.at(path) != self._file:
-            chunks = (block.data.cast("B") for block in blocks(self._rows))
-            write_tensor(path, TENSOR_NAME, self.dtype, self.provenance.shape, chunks)
+            shape = self._provenance.shape
+            total = table_bytes(self.dtype, shape)
+            with tqdm(desc="Writing", total=total, unit="B", unit_scale=True, disable=not show_progress_bar) as bar:
+
+                def chunks() -> Iterator[memoryview]:
+                    for block in ahead(blocks(self._rows)):
+                        yield block.data.cast("B")
+                        bar.update(block.nbytes)
+
+                write_tensor(path, TENSOR_NAME, self.dtype, shape, chunks())
         # The newest file is the one that lives longest: old checkpoints are what a training run deletes.
         self._file = OwnFile.at(path)
 
@@ -313,6 +351,7 @@ class Codebook:
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process maps the same file instead of being sent the table."""
+        self._settle()
         state = {key: value for key, value in self.__dict__.items() if key != "weight"}
         if self._file is not None and self._file.is_still_there():
             del state["_rows"]
@@ -325,7 +364,7 @@ class Codebook:
             self._rows = ArrayRows(stored.map(), stored.dtype)
 
     def __repr__(self) -> str:
-        source = f", source={self.provenance.source!r}" if self.provenance.source else ""
+        source = f", source={self._provenance.source!r}" if self._provenance.source else ""
         return f"Codebook([{self.num_embeddings}, {self.embedding_dim}] {self.dtype}{source})"
 
 

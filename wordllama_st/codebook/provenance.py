@@ -1,17 +1,8 @@
-"""Where a token table comes from, and that it is fit to be one."""
+"""Where a token table comes from."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-
-import numpy as np
-
-from wordllama_st.codebook.rows import Rows, blocks
-from wordllama_st.errors import CodebookError
-from wordllama_st.safetensors_file import Table
 
 
 @dataclass(frozen=True)
@@ -45,41 +36,3 @@ class Provenance:
     parts: tuple[dict[str, object], ...] = ()
     special_tokens: tuple[str, ...] = ()
     tolerated: tuple[str, ...] = ()
-
-
-def check_and_hash(rows: Rows, explain: Callable[[int], str]) -> hashlib._Hash:
-    """Hash a table that comes from elsewhere and check that it is all finite, in one pass over its bytes.
-
-    Args:
-        rows: The table.
-        explain: The error's text for a row that is not finite.
-
-    Raises:
-        CodebookError: If a row is not finite.
-    """
-    sha256 = hashlib.sha256()
-    row = 0
-    for block in hashed(blocks(rows), sha256):
-        finite = is_finite(block, rows.dtype)
-        if not finite.all():
-            raise CodebookError(explain(row + int(np.flatnonzero(~finite.all(axis=1))[0])))
-        row += len(block)
-    return sha256
-
-
-def hashed(stream: Iterator[Table], sha256: hashlib._Hash) -> Iterator[Table]:
-    """Blocks as they come, hashed in a thread while the caller is busy with them."""
-    with ThreadPoolExecutor(1) as hasher:
-        for block in stream:
-            work = hasher.submit(sha256.update, block.data.cast("B"))
-            yield block
-            work.result()
-
-
-def is_finite(block: Table, dtype: str) -> Table:
-    """Which numbers of a block are neither infinite nor NaN: those without all exponent bits set."""
-    if dtype == "float32":
-        return np.isfinite(block)
-    exponent = np.uint16(0x7F80 if dtype == "bfloat16" else 0x7C00)
-    finite: Table = (block.view(np.uint16) & exponent) != exponent
-    return finite

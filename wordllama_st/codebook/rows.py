@@ -7,6 +7,7 @@ dequantised. All of them can give any of their rows, which is enough to check, h
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,18 +81,27 @@ def fitted(rows: Rows, count: int) -> Rows:
     return FittedRows(rows, count)
 
 
-def block_starts(rows: Rows, chunk_bytes: int = CHUNK_BYTES) -> Iterator[tuple[int, int]]:
-    """Where to cut a table so that a block has about ``chunk_bytes``: (start, stop) of each."""
+def block_starts(rows: Rows, chunk_bytes: int = CHUNK_BYTES, first: int = 0) -> Iterator[tuple[int, int]]:
+    """Where to cut a table, from row ``first`` on, into blocks of about ``chunk_bytes``: (start, stop) of each."""
     count, dim = rows.shape
     step = max(1, chunk_bytes // (dim * STORAGE_DTYPES[rows.dtype].itemsize))
-    for start in range(0, count, step):
+    for start in range(first, count, step):
         yield start, min(start + step, count)
 
 
-def blocks(rows: Rows, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Table]:
-    """A table from its first row to its last, about ``chunk_bytes`` at a time."""
-    for start, stop in block_starts(rows, chunk_bytes):
+def blocks(rows: Rows, chunk_bytes: int = CHUNK_BYTES, first: int = 0) -> Iterator[Table]:
+    """A table from row ``first`` to its last, about ``chunk_bytes`` at a time."""
+    for start, stop in block_starts(rows, chunk_bytes, first):
         yield rows.block(start, stop)
+
+
+def ahead(stream: Iterator[Table]) -> Iterator[Table]:
+    """The same blocks, each made while the one before it is in use: reading need not wait for writing."""
+    with ThreadPoolExecutor(1) as maker:
+        upcoming = maker.submit(next, stream, None)
+        while (block := upcoming.result()) is not None:
+            upcoming = maker.submit(next, stream, None)
+            yield block
 
 
 def as_float32(block: Table, dtype: str) -> Table:
