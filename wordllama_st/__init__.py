@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from wordllama_st.load import load_model
     from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection, WeightedPool
     from wordllama_st.registration import register, unregister
+    from wordllama_st.static import StaticEncoder
 
 #: Public name -> (the module that defines it, the extra and its modules that it needs).
 _TORCH = ("st", "torch", "sentence_transformers")
 _EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Codebook": ("codebook", ()),
+    "StaticEncoder": ("static", ()),
     "LLMTokenEmbedding": ("modules", _TORCH),
     "WeightedPool": ("modules", _TORCH),
     "Projection": ("modules", _TORCH),
@@ -41,6 +43,7 @@ __all__ = [
     "Codebook",
     "LLMTokenEmbedding",
     "Projection",
+    "StaticEncoder",
     "WeightedPool",
     "__version__",
     "bake",

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, TypeAlias, cast, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from tqdm.autonotebook import tqdm
 
 from wordllama_st.errors import BakeError
+from wordllama_st.formats import model2vec as model2vec_format
 from wordllama_st.formats import sentence_transformers as stock_format
 from wordllama_st.formats.static_table import StaticTable
 from wordllama_st.model_card import static_model_card
@@ -38,6 +39,7 @@ from wordllama_st.tokenization import plain_tokenizer
 
 logger = logging.getLogger(__name__)
 
+StaticDtype: TypeAlias = Literal["float32", "float16", "int8"]
 #: How far a baked vector may be from the model's own, relative to its length.
 TOLERANCE = 1e-5
 #: A number at the end of an evaluator's name is a dim from here on; below, it is a name such as sts-12.
@@ -67,7 +69,7 @@ def bake(
     path: str | Path | None = None,
     *,
     dim: int | None = None,
-    dtype: Literal["float32", "float16"] = "float32",
+    dtype: StaticDtype = "float32",
     overwrite: bool = False,
     show_progress_bar: bool | None = None,
 ) -> SentenceTransformer: ...
@@ -79,7 +81,7 @@ def bake(
     path: str | Path | None = None,
     *,
     dim: Sequence[int],
-    dtype: Literal["float32", "float16"] = "float32",
+    dtype: StaticDtype = "float32",
     overwrite: bool = False,
     show_progress_bar: bool | None = None,
 ) -> dict[int, SentenceTransformer]: ...
@@ -90,7 +92,7 @@ def bake(
     path: str | Path | None = None,
     *,
     dim: int | Sequence[int] | None = None,
-    dtype: Literal["float32", "float16"] = "float32",
+    dtype: StaticDtype = "float32",
     overwrite: bool = False,
     show_progress_bar: bool | None = None,
 ) -> SentenceTransformer | dict[int, SentenceTransformer]:
@@ -109,7 +111,9 @@ def bake(
             and each is saved beside the others, at ``path`` with ``-dim`` behind it. A last ``Normalize`` then scales
             what was cut to unit length (where the library's ``truncate_dim`` cuts what was scaled; cosine similarity
             is the same).
-        dtype: Of the table. float16 halves the file; ``encode`` then returns float16.
+        dtype: Of the table. float16 halves the file; the stock class's ``encode`` then returns float16. int8 takes a
+            quarter, with a scale for each token; it is written in the model2vec layout, which has a place for scales,
+            and which the stock class reads from version 6.2 on.
         overwrite: Whether to replace what is at ``path``.
         show_progress_bar: None shows it when this package logs at INFO, as the library does.
 
@@ -152,7 +156,8 @@ def bake(
         shape = tables[d].weight.shape
         scores = _scores(card_data, d, width)
         card = static_model_card(output.name, (shape[0], shape[1]), _origin(model, card_data), scores)
-        stock_format.save(tables[d], output, card=card, settings=settings, overwrite=overwrite)
+        layout = model2vec_format if dtype == "int8" else stock_format
+        layout.save(tables[d], output, card=card, settings=settings, overwrite=overwrite)
     baked = {d: SentenceTransformer(modules=stock_modules(tables[d]), **settings) for d in dims}
     return baked if several else baked[dims[0]]
 
@@ -256,13 +261,14 @@ def _relative_error(actual: Tensor, expected: Tensor) -> float:
 
 
 def _cast(table: StaticTable, dtype: str) -> StaticTable:
-    if dtype not in ("float32", "float16"):
-        raise BakeError(f"A static table is float32 or float16, not {dtype}.")
+    if dtype not in get_args(StaticDtype):
+        raise BakeError(f"A static table is {', '.join(get_args(StaticDtype))}, not {dtype}.")
     with np.errstate(over="ignore"):
-        weight = table.weight.astype(dtype, copy=False)
+        weight = table.weight.astype("float32" if dtype == "int8" else dtype, copy=False)
     if not np.isfinite(weight).all():
         raise BakeError(f"The model's token vectors are not all finite in {dtype}: training diverged, or use float32.")
-    return replace(table, weight=weight)
+    table = replace(table, weight=weight)
+    return table.quantized() if dtype == "int8" else table
 
 
 def _origin(model: SentenceTransformer, card: dict[str, Any]) -> list[str]:

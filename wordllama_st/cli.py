@@ -296,7 +296,12 @@ def _add_bake(commands: Commands) -> None:
     parser.add_argument(
         "--dim", type=_positive, nargs="+", metavar="DIM", help="Matryoshka dims to cut to (default: the model's own)"
     )
-    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="default: %(default)s")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "int8"),
+        default="float32",
+        help="default: %(default)s; int8 is for StaticEncoder, model2vec and sentence-transformers from 6.2 on",
+    )
     parser.set_defaults(run=_bake)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from wordllama_st.errors import OutputExistsError
 
 #: A directory with one of these is a saved model or codebook, which overwriting may replace as a whole.
-OVERWRITABLE = ("modules.json", "codebook.json")
+OVERWRITABLE = ("modules.json", "codebook.json", "tokenizers/tokenizer.json")
 
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> Path:

@@ -2,13 +2,14 @@
 
     python tests/codebook/fuzzing.py SECONDS [SEED]
 
-Each round damages one file of a good checkpoint or GGUF file and opens it. What may come of it is the table as it was,
-or an error of this package's; anything else ends the run with the seed and the round that repeat it. The process may
-allocate a gigabyte and spend five seconds on a round.
+Each round damages one file of a good checkpoint or GGUF file, opens it, and has its tokenizer read a text. What may
+come of it is the table as it was, or an error of this package's; anything else ends the run with the seed and the round
+that repeat it. The process may allocate a gigabyte and spend five seconds on a round.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import random
@@ -23,30 +24,43 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
+import sentencepiece
 from safetensors.numpy import save_file
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from wordllama_st.codebook.find import find_table
 from wordllama_st.codebook.locate import token_table_key
 from wordllama_st.errors import WordLlamaSTError
+from wordllama_st.tokenization import text_tokenizer
 
 ROWS, COLUMNS = 64, 8
 TABLE = np.arange(ROWS * COLUMNS, dtype=np.float32).reshape(ROWS, COLUMNS)
 INDEX, SHARD, CONFIG = "model.safetensors.index.json", "model-00001-of-00001.safetensors", "config.json"
+SPIECE = "sentencepiece"
+TENSOR = "model.embed_tokens.weight"
+TEXT = "Straße, e\u0301t\u00e9  \ufb01ne \uff21\u2163 日本語 한국어 हिन्दी 🦙👩\u200d👧\n\t 12 the llama </s>"
+WORDS = [
+    f"the {animal} {deed} there"
+    for animal in ("llama", "otter")
+    for deed in ("sings", "sleeps", "listens")
+    for _ in "123"
+]
 INTERESTING = [0, -1, 1, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 1e308, True, None, "", "x", [], {}, [[]], "../../x"]
 MEMORY = 2**30
 SECONDS_PER_ROUND = 5
 
 
 def write_checkpoint(directory: Path) -> None:
-    """A small Llama in one shard with an index, and the same table as GGUF."""
-    save_file({"model.embed_tokens.weight": TABLE, "model.norm.weight": TABLE[0]}, directory / SHARD)
+    """A small Llama in one shard with an index, and the same table as GGUF, with tokenizers of several kinds."""
+    save_file({TENSOR: TABLE, "model.norm.weight": TABLE[0]}, directory / SHARD)
     index = {
         "metadata": {"total_size": 1},
-        "weight_map": {"model.embed_tokens.weight": SHARD, "model.norm.weight": SHARD},
+        "weight_map": {TENSOR: SHARD, "model.norm.weight": SHARD},
     }
     (directory / INDEX).write_text(json.dumps(index))
     config = {
@@ -54,23 +68,57 @@ def write_checkpoint(directory: Path) -> None:
         "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
     }  # fmt: skip
     (directory / CONFIG).write_text(json.dumps(config))
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())[:ROWS]
-    tokenizer = Tokenizer(models.BPE({token: token_id for token_id, token in enumerate(alphabet)}, []))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())[: ROWS - 1]
+    tokens, merge = [*alphabet, alphabet[-2] + alphabet[-1]], (alphabet[-2], alphabet[-1])
+    tokenizer = Tokenizer(models.BPE({token: token_id for token_id, token in enumerate(tokens)}, [merge]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.add_special_tokens([alphabet[0]])
     tokenizer.save(str(directory / "tokenizer.json"))
 
-    writer = gguf.GGUFWriter(directory / "model.gguf", "llama")
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(alphabet)
-    writer.add_token_types([1] * ROWS)
-    writer.add_token_merges([])
+    byte_level = {
+        "tokens": tokens, "token_type": [1] * ROWS, "merges": [" ".join(merge)], "model": "gpt2", "pre": "gpt-2",
+    }  # fmt: skip
+    write_gguf(directory / "model.gguf", byte_level)
+    write_gguf(directory / "split.gguf", byte_level, split_max_tensors=1)
+    write_sentencepiece(directory)
+
+
+def write_gguf(path: Path, fields: dict[str, Any], **options: Any) -> None:
+    """The table and another tensor, after the metadata of a tokenizer."""
+    writer = gguf.GGUFWriter(path, "llama", **options)
+    for key, value in fields.items():
+        add = {list: writer.add_array, bytes: writer.add_array, str: writer.add_string, bool: writer.add_bool}
+        add[type(value)](f"tokenizer.ggml.{key}", value)
+    writer.add_tensor("output_norm.weight", TABLE[0])
     writer.add_tensor("token_embd.weight", TABLE)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def write_sentencepiece(directory: Path) -> None:
+    """The same checkpoint with a SentencePiece model alone, and GGUF files with what llama.cpp takes from such."""
+    alone = directory / SPIECE
+    shutil.copytree(directory, alone, ignore=shutil.ignore_patterns("*.gguf", "tokenizer.json"))
+    for kind, model in (("unigram", "t5"), ("bpe", "llama")):
+        content = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(WORDS), model_writer=content, vocab_size=ROWS, model_type=kind, minloglevel=2,
+            num_threads=1, hard_vocab_limit=False,
+        )  # fmt: skip
+        if kind == "unigram":
+            (alone / "tokenizer.model").write_bytes(content.getvalue())
+        message = sentencepiece_model_pb2.ModelProto.FromString(content.getvalue())
+        fields = {
+            "model": model,
+            "tokens": [piece.piece for piece in message.pieces],
+            "scores": [piece.score for piece in message.pieces],
+            "token_type": [piece.type for piece in message.pieces],
+            "precompiled_charsmap": message.normalizer_spec.precompiled_charsmap,
+            "remove_extra_whitespaces": True,
+        }
+        write_gguf(directory / f"{model}.gguf", fields)
 
 
 def damage_bytes(data: bytes, chance: random.Random) -> bytes:
@@ -91,6 +139,14 @@ def damage_bytes(data: bytes, chance: random.Random) -> bytes:
             damaged[place : place + 8] = struct.pack("<Q", value)
         else:
             del damaged[place:]
+    return bytes(damaged)
+
+
+def damage_anywhere(data: bytes, chance: random.Random) -> bytes:
+    """Change a few bytes, wherever they are: in what is long and looks the same all over, such as a character map."""
+    damaged = bytearray(data)
+    for _ in range(chance.choice([1, 3, 10, 100])):
+        damaged[chance.randrange(len(damaged))] = chance.randrange(256)
     return bytes(damaged)
 
 
@@ -131,6 +187,9 @@ DAMAGES: list[tuple[str, Damage]] = [
     (SHARD, damage_bytes), (SHARD, damage_header), (INDEX, damage_bytes), (INDEX, damage_json),
     ("tokenizer.json", damage_bytes), ("tokenizer.json", damage_json), (CONFIG, damage_bytes), (CONFIG, damage_json),
     ("model.gguf", damage_bytes), ("model.gguf", damage_bytes),
+    ("split-00001-of-00002.gguf", damage_bytes), ("split-00002-of-00002.gguf", damage_bytes),
+    ("t5.gguf", damage_bytes), ("t5.gguf", damage_anywhere), ("llama.gguf", damage_bytes),
+    (f"{SPIECE}/tokenizer.model", damage_bytes), (f"{SPIECE}/tokenizer.model", damage_anywhere),
 ]  # fmt: skip
 
 
@@ -145,16 +204,17 @@ def open_damaged(directory: Path, name: str) -> str:
     """
     try:
         if name == CONFIG:
-            token_table_key(directory / CONFIG, {"model.embed_tokens.weight", "model.norm.weight"})
+            token_table_key(directory / CONFIG, {TENSOR, "model.norm.weight"})
             return "read"
-        if name == "model.gguf":
+        if name.endswith(".gguf"):
             found = find_table(directory / name)
         else:
-            found = find_table(directory, tensor_name="model.embed_tokens.weight")
+            found = find_table((directory / name).parent, tensor_name=TENSOR)
         shape = found.rows.shape
         block = found.rows.block(0, min(2, shape[0]))
     except WordLlamaSTError:
         return "refused"
+    text_tokenizer(found.tokenizer).encode(TEXT)
     assert np.prod(shape) * 2 <= 2**20, "a table is not larger than its file"
     return "read" if found.rows.dtype == "float32" and np.array_equal(block, TABLE[:2, : shape[1]]) else "read, changed"
 
@@ -168,8 +228,8 @@ def main(seconds: float, seed: int) -> int:
         good, damaged = Path(scratch, "good"), Path(scratch, "damaged")
         good.mkdir()
         write_checkpoint(good)
-        open_damaged(good, CONFIG)  # what is imported once is not a round's time or memory
-        open_damaged(good, "model.gguf")
+        for name, _ in DAMAGES:  # what is imported once is not a round's time or memory
+            assert open_damaged(good, name) == "read", name
         shutil.copytree(good, damaged)
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY, in_use + MEMORY))

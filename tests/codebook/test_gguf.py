@@ -2,7 +2,8 @@
 
 Protected here: a table of every type that the gguf package can read has the package's numbers, bit for bit, whatever
 rows are asked for, and is mapped where it is stored as it is kept; a tokenizer built from the metadata gives the ids
-that the one it was made from gives; and a damaged file is refused by name, at once, without reading beyond its end.
+that the one it was made from gives; a model split into several files is read from any of them; and a damaged file is
+refused by name, at once, without reading beyond its end.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import pytest
 from texts import made_up_pairs
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from wordllama_st import Codebook
 from wordllama_st.codebook.gguf_file import QuantizedRows, open_gguf, read_header
-from wordllama_st.codebook.gguf_tokenizer import tokenizer_from_metadata
+from wordllama_st.codebook.gguf_tokenizer import is_sound_charsmap, tokenizer_from_metadata
 from wordllama_st.codebook.rows import ArrayRows
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
 
@@ -155,6 +157,61 @@ def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
         open_gguf(tmp_path / "a.gguf")
 
 
+def write_split(directory: Path, table: np.ndarray[Any, Any], before: int) -> list[Path]:
+    """A model in three parts as the gguf package splits it, with ``before`` small tensors in front of the table."""
+    writer = gguf.GGUFWriter(directory / "model.gguf", "llama", split_max_tensors=2, use_temp_file=False)
+    for key, value in TOKENIZER.items():
+        (writer.add_array if isinstance(value, list) else writer.add_string)(f"tokenizer.ggml.{key}", value)
+    names = [*(f"before.{i}.weight" for i in range(before)), "token_embd.weight"]
+    names += [f"behind.{i}.weight" for i in range(6 - len(names))]
+    for name in names:
+        writer.add_tensor(name, table if name == "token_embd.weight" else np.ones(3, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return [directory / f"model-{number:05}-of-00003.gguf" for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("before", [0, 2, 5])
+def test_a_table_is_found_in_whichever_part_of_a_split_model(before: int, tmp_path: Path) -> None:
+    table = np.random.default_rng(0).standard_normal((ROWS, 4), np.float32)
+    parts = write_split(tmp_path, table, before)
+    assert sorted(tmp_path.iterdir()) == parts
+    for part in parts:
+        found = open_gguf(part)
+        assert np.array_equal(found.rows.block(0, ROWS), table)
+        assert found.tokenizer.get_vocab_size() == ROWS
+        assert (found.source, found.architecture) == (str(part), "llama")
+    codebook = Codebook.from_pretrained(parts[1])
+    assert codebook.weight.numpy().tobytes() == table.tobytes()
+    # Neither part that has nothing to do with the table is needed.
+    for part in parts[1:]:
+        if part != parts[before // 2]:
+            part.unlink()
+    assert np.array_equal(open_gguf(parts[0]).rows.block(0, ROWS), table)
+
+
+def test_a_missing_part_of_a_split_model_is_named(tmp_path: Path) -> None:
+    parts = write_split(tmp_path, np.ones((ROWS, 4), np.float32), before=2)
+    with pytest.raises(CodebookError, match=r"model-00003-of-00003\.gguf holds no tensor 'no\.weight'"):
+        open_gguf(parts[2], "no.weight")
+    parts[1].rename(tmp_path / "away")
+    with pytest.raises(CodebookNotFoundError, match=r"split into 3 files.*'token_embd\.weight'.*model-00002-of-00003"):
+        open_gguf(parts[0])
+    (tmp_path / "away").rename(parts[1])
+    parts[0].unlink()  # which has the tokenizer
+    with pytest.raises(CodebookNotFoundError, match=r"tokenizer is in one that is missing: \S+model-00001-of-00003"):
+        open_gguf(parts[1])
+
+
+@pytest.mark.parametrize("name", ["model.gguf", "model-00002-of-00004.gguf"])
+def test_a_part_under_another_name_is_refused(name: str, tmp_path: Path) -> None:
+    part = write_split(tmp_path, np.ones((ROWS, 4), np.float32), before=2)[1].rename(tmp_path / name)
+    with pytest.raises(CodebookError, match=rf"{name} is one of 3 parts .*NAME-00001-of-00003\.gguf"):
+        open_gguf(part)
+
+
 def vocabulary(tokenizer: Tokenizer) -> list[str]:
     return sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
 
@@ -283,6 +340,61 @@ def normalisation(original: Any) -> bytes:
     proto = pytest.importorskip("sentencepiece.sentencepiece_model_pb2").ModelProto()
     proto.ParseFromString(original.serialized_model_proto())
     return bytes(proto.normalizer_spec.precompiled_charsmap)
+
+
+@pytest.mark.parametrize("rule", ["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf"])
+def test_sentencepiece_s_own_character_maps_are_sound(rule: str) -> None:
+    assert is_sound_charsmap(normalisation(train_sentencepiece("unigram", 140, normalization_rule_name=rule)))
+
+
+def test_a_damaged_character_map_is_refused_or_does_no_harm() -> None:
+    """The tokenizers library panics, which no ``except Exception`` catches, when a text leads out of the map."""
+    characters = [chr(point) for point in range(0x3000) if not 0xD800 <= point < 0xE000]
+    text = "".join(characters) + "e\u0301 \uac00\u11a8 ".join(characters[0xA0:0x500])
+    good = normalisation(train_sentencepiece("unigram", 140, normalization_rule_name="nmt_nfkc"))
+    trie_size = int.from_bytes(good[:4], "little")
+    random = np.random.default_rng(0)
+    refused = 0
+    for index in range(150):
+        charsmap = bytearray(good)
+        for position in random.integers(0, [4, 64, trie_size, len(good)][index % 4], 1 + index % 3):
+            charsmap[position] = random.integers(0, 256)
+        if index % 10 == 9:
+            del charsmap[int(random.integers(0, len(charsmap))) :]
+        if not is_sound_charsmap(bytes(charsmap)):
+            refused += 1
+            continue
+        try:
+            normalizer = normalizers.Precompiled(bytes(charsmap))
+        except Exception as error:  # the library raises bare Exception, for texts that are not UTF-8
+            assert "precompiled_charsmap" in str(error)  # noqa: PT017
+        else:
+            normalizer.normalize_str(text)
+    assert refused > 50
+
+
+BAD_CHARSMAPS = {
+    "one byte": b"\1",
+    "a huge trie": b"\xff\xff\xff\xff" + bytes(64),
+    "no trie": bytes(64),
+    "a first step out of the map": struct.pack("<II", 4, 0xFFFF_FE00),
+    "a leaf out of the map": struct.pack("<I256I", 1024, *[0x400 | 0x100 | index ^ 1 for index in range(256)]),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_CHARSMAPS)
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_bad_character_map_is_refused_by_its_key(kind: str, inside: bool) -> None:
+    charsmap = BAD_CHARSMAPS[kind]
+    fields = metadata(model="t5", tokens=["<unk>", "a"], scores=[0.0, -1.0], token_type=[2, 1])
+    fields["tokenizer.ggml.precompiled_charsmap"] = np.frombuffer(charsmap, np.uint8)
+    key = "precompiled_charsmap"
+    if inside and len(charsmap) > 4 and charsmap[:4] != b"\xff" * 4:  # else the library sees it itself
+        tokenizer = Tokenizer(models.BPE({"a": 0}, []))
+        tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Precompiled(charsmap)])
+        fields, key = {"tokenizer.huggingface.json": tokenizer.to_str()}, r"huggingface\.json has a damaged"
+    with pytest.raises(CodebookError, match=rf"a\.gguf cannot be used.*{key}"):
+        tokenizer_from_metadata(fields, "a.gguf")
 
 
 @pytest.mark.parametrize("lowercase", [True, False])

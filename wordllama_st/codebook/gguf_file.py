@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import math
 import mmap
+import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,23 +86,55 @@ def open_gguf(path: Path, tensor_name: str | None = None) -> FoundTable:
     """Find the token table of a GGUF file, and make the tokenizer that its metadata describes.
 
     Args:
-        path: The file.
+        path: The file; of a model that is split into several, any of them.
         tensor_name: The table's name in it; ``token_embd.weight`` by default.
 
     Raises:
         MissingExtraError: If the ``gguf`` package is not installed.
-        CodebookNotFoundError: If there is no such file.
+        CodebookNotFoundError: If there is no such file, or a part of the model that is needed is missing.
         CodebookError: If it is damaged, has no such table, or the table or tokenizer is of a kind that is unknown.
     """
     require("gguf", "gguf")
     name = TABLE_NAME if tensor_name is None else tensor_name
-    header = read_header(path)
-    if name not in header.tensors:
-        raise CodebookError(f"{path} holds no tensor {name!r}; {_candidates(header)}.")
-    rows = _rows(path, name, header.tensors[name])
-    tokenizer = tokenizer_from_metadata(header.metadata, str(path))
+    read = cache(read_header)
+    parts = _parts(path, read(path))
+    holder = _part_with(name, parts, read)
+    if name not in read(holder).tensors:
+        raise CodebookError(f"{path} holds no tensor {name!r}; {_candidates(read(parts[0]))}.")
+    rows = _rows(holder, name, read(holder).tensors[name])
+    header = read(parts[0])
+    tokenizer = tokenizer_from_metadata(header.metadata, str(parts[0]))
     architecture = str(header.metadata.get("general.architecture", "")) or None
     return FoundTable(rows, tokenizer, str(path), name, architecture)
+
+
+def _parts(path: Path, header: GgufHeader) -> list[Path]:
+    """The files of the model that a file is of, of which the first has the metadata; of most it is the only one."""
+    count = header.metadata.get("split.count", 1)
+    if not isinstance(count, int) or count < 2:
+        return [path]
+    named = re.fullmatch(r"(.*)-\d{5}-of-(\d{5})\.gguf", path.name, re.DOTALL)
+    if named is None or int(named[2]) != count:
+        raise CodebookError(
+            f"{path} is one of {count} parts of a model, which are found by their names: call it "
+            f"NAME-00001-of-{count:05}.gguf, or whichever it is, and so the others beside it."
+        )
+    return [path.with_name(f"{named[1]}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)]
+
+
+def _part_with(name: str, parts: list[Path], read: Callable[[Path], GgufHeader]) -> Path:
+    """The part that holds a tensor; the first where none does."""
+    missing = [part for part in parts if not part.is_file()] if len(parts) > 1 else []
+    if parts[0] not in missing:
+        for part in parts:
+            if part not in missing and name in read(part).tensors:
+                return part
+    if missing:
+        raise CodebookNotFoundError(
+            f"The model is split into {len(parts)} files, and {name!r} or the tokenizer is in one that is missing: "
+            f"{', '.join(map(str, missing[:5]))}. Put it beside the others."
+        )
+    return parts[0]
 
 
 def read_header(path: Path) -> GgufHeader:

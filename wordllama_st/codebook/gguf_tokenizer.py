@@ -7,8 +7,11 @@ rule would silently give other tokens than those the model was trained on.
 
 from __future__ import annotations
 
+import base64
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +29,8 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 _SPACE = "\u2581"
 #: Finding a token's merges takes time with the square of its length, and no honest one comes near this.
 _MAX_PIECE = 1024
+#: Bytes of a compiled character map; SentencePiece's largest has some 300,000.
+_MAX_CHARSMAP = 2**22
 
 _CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -114,9 +119,13 @@ def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
     """
     if _HUGGINGFACE in metadata:
         try:
-            return Tokenizer.from_str(metadata[_HUGGINGFACE])
+            with panics_are_errors():
+                tokenizer = Tokenizer.from_str(metadata[_HUGGINGFACE])
         except Exception as error:  # the library raises bare Exception
             raise _fault(where, _HUGGINGFACE, f"is no tokenizer that can be read: {reason(error)}") from error
+        if not has_sound_charsmap(tokenizer):
+            raise _fault(where, _HUGGINGFACE, "has a damaged precompiled_charsmap")
+        return tokenizer
     model = metadata.get(_PREFIX + "model")
     if not isinstance(model, str) or model not in _BUILDERS:
         known = ", ".join(_BUILDERS)
@@ -125,7 +134,8 @@ def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
         )
     vocabulary = _vocabulary(metadata, where, model)
     try:
-        tokenizer = _BUILDERS[model](vocabulary)
+        with panics_are_errors():
+            tokenizer = _BUILDERS[model](vocabulary)
     except CodebookError:
         raise
     except Exception as error:  # the library raises bare Exception
@@ -259,7 +269,10 @@ def _unigram(vocabulary: _Vocabulary) -> Tokenizer:
     steps: list[Any] = []
     if _PREFIX + "precompiled_charsmap" in vocabulary.metadata:
         charsmap = _array(vocabulary.metadata, _PREFIX + "precompiled_charsmap", vocabulary.where)
-        steps += [normalizers.Precompiled(charsmap.astype(np.uint8).tobytes())] if len(charsmap) else []
+        content = charsmap.astype(np.uint8).tobytes()
+        if content and not is_sound_charsmap(content):
+            raise _fault(vocabulary.where, _PREFIX + "precompiled_charsmap", "is damaged")
+        steps += [normalizers.Precompiled(content)] if content else []
     if vocabulary.flag("remove_extra_whitespaces", False):
         steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
     tokenizer.normalizer = normalizers.Sequence(steps)
@@ -275,6 +288,68 @@ _BUILDERS: dict[str, Callable[[_Vocabulary], Tokenizer]] = {
     "bert": _wordpiece,
     "t5": _unigram,
 }
+
+
+@contextmanager
+def panics_are_errors() -> Iterator[None]:
+    """Make ordinary errors of the tokenizers library's panics, which no ``except Exception`` catches.
+
+    Raises:
+        RuntimeError: With what the panic said.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # of a module that cannot be imported
+            raise RuntimeError(str(error)) from error
+        raise
+
+
+def has_sound_charsmap(tokenizer: Tokenizer) -> bool:
+    """Whether the compiled character maps of a tokenizer, if it has any, are sound."""
+    steps = [] if tokenizer.normalizer is None else [json.loads(tokenizer.normalizer.__getstate__())]
+    while steps:
+        step = steps.pop()
+        steps += step.get("normalizers", [])
+        if step["type"] == "Precompiled" and not is_sound_charsmap(base64.b64decode(step["precompiled_charsmap"])):
+            return False
+    return True
+
+
+def is_sound_charsmap(charsmap: bytes) -> bool:
+    """Whether no text leads out of SentencePiece's compiled map from characters to what they are normalised to.
+
+    It has the size of a trie, the trie as a double array (each unit's number is combined with a byte of the text into
+    the number of the next unit), and the texts that its leaves point into. The tokenizers library follows it wherever
+    it leads, and where that is beyond an end, panics: with an exception that no ``except Exception`` catches, and not
+    before somebody's text gets there. So every step that a text could make is made here.
+    """
+    size = int.from_bytes(charsmap[:4], "little") // 4
+    if not 0 < size * 4 <= len(charsmap) - 4 <= _MAX_CHARSMAP:
+        return False
+    units = np.frombuffer(charsmap, "<u4", size, 4).astype(np.int64)
+    texts = np.frombuffer(charsmap, np.uint8, offset=4 + size * 4)
+    begins_character = np.append((texts & 0xC0) != 0x80, True)
+    offsets = (units >> 10) << ((units & 0x200) >> 6)
+    letters = np.arange(1, 0xF5)  # the bytes of UTF-8
+    seen = np.zeros(size, bool)
+    ahead = [offsets[:1]]
+    while ahead:
+        reached = ahead.pop()[:, None] ^ letters
+        if reached.max() >= size:
+            return False
+        found = np.unique(reached[(units[reached] & 0x800000FF) == letters])
+        found = found[~seen[found]]
+        seen[found] = True
+        nodes = found ^ offsets[found]
+        leaves = nodes[units[found] & 0x100 != 0]
+        if leaves.max(initial=0) >= size:
+            return False
+        values = units[leaves] & 0x7FFFFFFF
+        if values.max(initial=0) > len(texts) or not begins_character[values].all():
+            return False
+        ahead += [nodes[start : start + 4096] for start in range(0, len(nodes), 4096)]  # in pieces, for memory
+    return True
 
 
 def _strings(metadata: dict[str, Any], key: str, where: str) -> list[str]:

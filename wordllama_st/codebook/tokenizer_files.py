@@ -1,19 +1,47 @@
-"""A checkpoint's tokenizer, whichever files it is kept in."""
+"""A checkpoint's tokenizer, whichever files it is kept in.
+
+Where there is no tokenizer.json, transformers makes a tokenizer of what there is. What it makes is looked at before it
+is believed: it may come without the vocabulary, where a class is named that looks for a file of another name; and some
+of its classes pass over how a SentencePiece model has a text normalised. Either would silently give other tokens than
+those the model was trained on.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, normalizers
 
 from wordllama_st.codebook.checkpoint import CheckpointFiles
-from wordllama_st.errors import CodebookError, reason
+from wordllama_st.codebook.gguf_tokenizer import has_sound_charsmap, is_sound_charsmap, panics_are_errors
+from wordllama_st.errors import CodebookError, MissingExtraError, WordLlamaSTError, reason
 from wordllama_st.extras import require
 from wordllama_st.tokenization import TOKENIZER_FILE, load_tokenizer, no_tokenizer
 
 #: The files of tokenizers that no tokenizer.json was written for: SentencePiece, tiktoken, BPE and WordPiece ones.
-_VOCABULARIES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt")
+_VOCABULARIES = (
+    "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model", "spm.model", "vocab.json",
+    "vocab.txt",
+)  # fmt: skip
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
+
+_SPACE = "\u2581"
+_TIKTOKEN = re.compile(rb"[A-Za-z0-9+/]+=* \d+\s")
+#: What a tokenizer is tried on: scripts, spaces, digits, what NFKC changes, what is unknown.
+_PROBES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "  leading and  double   spaces and trailing ",
+    "It's 1234567 and 3.14; x += y[0]\n\tIndented\r\n\r\nline",
+    "naïve café, Straße, \ufb01ne \uff21\uff22",
+    "Привет, мир! 日本語のテキスト 한국어 العربية हिन्दी",
+    "emoji 🦙👩\u200d👩\u200d👧🙂🙂 and more",
+)
+#: The steps towards pieces that say no more than a SentencePiece model does, by the names of the tokenizers library.
+_PLAIN_STEPS = {"Precompiled", "Prepend", "Strip", "Metaspace", "WhitespaceSplit"}
+_PLAIN_PATTERNS = ({"String": " "}, {"Regex": " {2,}"})
 
 
 def find_tokenizer(files: CheckpointFiles) -> Tokenizer:
@@ -26,29 +54,173 @@ def find_tokenizer(files: CheckpointFiles) -> Tokenizer:
     """
     path = files.path(TOKENIZER_FILE)
     if path is not None:
-        return load_tokenizer(path)
+        return _read(path)
     found = [path for name in _VOCABULARIES if (path := files.path(name)) is not None]
     if not found:
         raise no_tokenizer(files.name)
     for name in _BESIDE:
         files.path(name)  # the Hub's are fetched to lie beside the vocabulary
-    return _converted(found[0].parent, found[0].name, files.name)
-
-
-def _converted(directory: Path, vocabulary: str, name: str) -> Tokenizer:
+    if found[0].suffix != ".model":
+        require("st", "transformers")
+        return _converted(found[0], _entries(found[0]))
+    content = found[0].read_bytes()
+    if _TIKTOKEN.match(content):
+        require("sentencepiece", "transformers", "tiktoken")
+        return _converted(found[0], len(content.splitlines()))
     require("sentencepiece", "transformers", "sentencepiece")
+    model = _read_sentencepiece(found[0], content)
+    return _as_sentencepiece(_converted(found[0], len(model.pieces)), model, found[0])
+
+
+def _read(path: Path) -> Tokenizer:
+    """A tokenizer.json that also does for texts of all kinds: some faults show only then."""
+    try:
+        with panics_are_errors():
+            tokenizer = load_tokenizer(path)
+            if not has_sound_charsmap(tokenizer):
+                raise ValueError("its precompiled_charsmap leads nowhere")
+            for text in _PROBES:
+                tokenizer.encode(text, add_special_tokens=False)
+    except WordLlamaSTError:
+        raise
+    except Exception as error:  # the library raises bare Exception
+        said = reason(error).rstrip(".")
+        raise CodebookError(f"{path} is no tokenizer that can read every text: {said}. Download it again.") from error
+    return tokenizer
+
+
+def _entries(path: Path) -> int:
+    """How many tokens a vocab.json or vocab.txt has."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tokens = json.loads(text) if path.suffix == ".json" else set(text.split("\n")) - {""}
+        count = len(tokens) if isinstance(tokens, (dict, set)) else 0
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, reason(error)) from error
+    if not count:
+        raise _damaged(path, "it is no vocabulary.")
+    return count
+
+
+def _converted(vocabulary: Path, entries: int) -> Tokenizer:
+    """What transformers makes of a vocabulary of ``entries`` tokens."""
     import transformers
 
+    failed = (
+        f"{vocabulary.parent} has no {TOKENIZER_FILE}, and transformers {transformers.__version__} cannot make one of "
+        f"its {vocabulary.name}: "
+    )
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            directory, trust_remote_code=False, local_files_only=True
-        )
+        with panics_are_errors():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                vocabulary.parent, trust_remote_code=False, local_files_only=True
+            )
         backend = getattr(tokenizer, "backend_tokenizer", None)
     except Exception as error:  # a tokenizer can be wrong in as many ways as transformers has tokenizers
-        raise CodebookError(
-            f"{name} has no {TOKENIZER_FILE}, and transformers {transformers.__version__} cannot make one of its "
-            f"{vocabulary}: {reason(error)} Write one with the code that the model comes with."
-        ) from error
+        said = reason(error).rstrip(".")
+        raise CodebookError(f"{failed}{said}. Write one with the code that the model comes with.") from error
     if not isinstance(backend, Tokenizer):
-        raise CodebookError(f"{name}'s tokenizer, of {vocabulary}, is none that the tokenizers library can run.")
+        raise CodebookError(
+            f"{failed}a {type(tokenizer).__name__} is none that the tokenizers library can run. Write one with the "
+            f"code that the model comes with."
+        )
+    if (known := backend.get_vocab_size()) < entries:
+        raise CodebookError(
+            f"{failed}a {type(tokenizer).__name__} takes {known:,} of its {entries:,} tokens. It may look for a file "
+            f"of another name; tokenizer_class in tokenizer_config.json names the kind of tokenizer."
+        )
     return backend
+
+
+def _read_sentencepiece(path: Path, content: bytes) -> Any:
+    """A SentencePiece model's message, with nothing in it that would lead a library astray."""
+    try:
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+        from sentencepiece import sentencepiece_model_pb2
+    except ImportError as error:
+        raise MissingExtraError('This needs protobuf: pip install "wordllama-st[sentencepiece]"') from error
+    model: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined, unused-ignore]
+    try:
+        model.ParseFromString(content)
+    except DecodeError as error:
+        raise _damaged(path, "it is neither a SentencePiece nor a tiktoken model.") from error
+    if not model.pieces or not model.HasField("trainer_spec"):
+        raise _damaged(path, "it is no whole SentencePiece model.")
+    charsmap = model.normalizer_spec.precompiled_charsmap
+    if charsmap and not is_sound_charsmap(charsmap):
+        raise _damaged(path, "its precompiled_charsmap leads nowhere.")
+    return model
+
+
+def _as_sentencepiece(tokenizer: Tokenizer, model: Any, path: Path) -> Tokenizer:
+    """transformers' conversion, or one by the model's own rules where the former gives other tokens.
+
+    A conversion that does more to a text than a SentencePiece model can say, as ALBERT's lowercases it, is left alone.
+    """
+    from sentencepiece import SentencePieceProcessor
+
+    try:
+        original = SentencePieceProcessor(model_proto=model.SerializeToString())
+        pieces = [original.encode(text) for text in _PROBES]
+    except Exception as error:  # the library raises RuntimeError, or what its bindings make of what C++ throws
+        raise _damaged(path, f"SentencePiece says {reason(error)}") from error
+    definition = json.loads(tokenizer.to_str())
+    unknown = definition["model"].get("unk_id")
+    if unknown is None:
+        unknown = tokenizer.token_to_id(definition["model"].get("unk_token") or model.trainer_spec.unk_piece)
+    # By their names: families number them in their own ways.
+    ids = [unknown if piece.type == piece.UNKNOWN else tokenizer.token_to_id(piece.piece) for piece in model.pieces]
+    expected = [[ids[index] for index in probe] for probe in pieces]
+
+    def differing(candidate: Tokenizer) -> list[str]:
+        # One by one: a batch would start threads, and a process with threads is not to be forked.
+        encoded = [candidate.encode(text, add_special_tokens=False).ids for text in _PROBES]
+        return [text for text, ids, right in zip(_PROBES, encoded, expected, strict=True) if ids != right]
+
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if not differing(tokenizer) or not _is_plain(definition):
+        return tokenizer
+    rebuilt = _by_its_rules(definition, model)
+    if texts := differing(rebuilt):
+        raise CodebookError(
+            f"{path.parent} has no {TOKENIZER_FILE}, and what can be made of its {path.name} gives other tokens than "
+            f"SentencePiece does, as for {texts[0]!r}. Write one with the code that the model comes with."
+        )
+    return rebuilt
+
+
+def _is_plain(definition: dict[str, Any]) -> bool:
+    """Whether a tokenizer does no more to a text than a SentencePiece model can say."""
+    steps = [step for step in (definition["normalizer"], definition["pre_tokenizer"]) if step is not None]
+    while steps:
+        step = steps.pop()
+        if step["type"] == "Sequence":
+            steps += step.get("normalizers", step.get("pretokenizers"))
+        elif step["type"] not in _PLAIN_STEPS and step.get("pattern") not in _PLAIN_PATTERNS:
+            return False
+    return True
+
+
+def _by_its_rules(definition: dict[str, Any], model: Any) -> Tokenizer:
+    """A tokenizer of the same ids, which treats a text as a SentencePiece model says."""
+    spec = model.normalizer_spec
+    definition["model"]["byte_fallback"] = model.trainer_spec.byte_fallback
+    if definition["model"]["type"] == "BPE":
+        definition["model"] |= {"unk_token": model.trainer_spec.unk_piece, "fuse_unk": True}
+    rebuilt = Tokenizer.from_str(json.dumps(definition | {"normalizer": None, "pre_tokenizer": None}))
+    steps: list[Any] = []
+    if spec.precompiled_charsmap:
+        steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
+    if spec.remove_extra_whitespaces:
+        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+    if spec.add_dummy_prefix:
+        steps.append(normalizers.Prepend(_SPACE))
+    rebuilt.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", _SPACE)])
+    return rebuilt
+
+
+def _damaged(path: Path, fault: str) -> CodebookError:
+    return CodebookError(
+        f"{path} cannot be used: {fault} Download it again, or put the model's {TOKENIZER_FILE} there."
+    )

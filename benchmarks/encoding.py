@@ -1,0 +1,318 @@
+"""Encoding beside wordllama, model2vec and the stock SentenceTransformer: the same texts, table and tokenizer.
+
+    python benchmarks/encoding.py [--texts FILE.csv] [--similarity FILE.tsv ...] [--plot FILE.png]
+
+Every round runs all of them in turn, so that a machine that changes its mind does so for all. Ratios are taken within a
+round, and their median, least and most are printed. Texts are the docstrings of the installed packages, or a CSV's
+columns behind the first, put together. With files of scored pairs (score, sentence, sentence), small tables are scored
+by them as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from wordllama_st import StaticEncoder
+from wordllama_st.static.similarity import normalized
+
+MODEL = "wordllama-l2-supercat-256"
+OURS = "wordllama-st"
+ROUNDS = 5
+QUERIES, QUERY_CHARACTERS = 1000, 60
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+Encode = Callable[[list[str]], Any]
+
+
+def read_texts(path: Path | None) -> list[str]:
+    """Texts of a CSV without a header, or docstrings."""
+    if path is not None:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [" ".join(row[1:]) for row in csv.reader(file)]
+    from wordllama_st.docstrings import harvest, installed_packages
+
+    found = (doc for package in installed_packages().values() for doc in harvest(package, limit=500))
+    return [f"{doc.summary} {doc.body}"[:400] for doc in islice(found, 7600)]
+
+
+def peers() -> dict[str, Encode]:
+    """The others, warm, over our table."""
+    from model2vec import StaticModel
+    from sentence_transformers import SentenceTransformer
+
+    from wordllama_st.modules.stock import stock_modules
+
+    encoder = StaticEncoder.from_pretrained(MODEL)
+    static = StaticModel(encoder.table.expanded(), copy.deepcopy(encoder.tokenizer), max_length=None)
+    stock = SentenceTransformer(modules=stock_modules(encoder.table), device="cpu")
+    toolkit = encoder.to_wordllama()
+    return {
+        "wordllama": toolkit.embed,
+        "model2vec": static.encode,
+        "sentence-transformers, batches of 32": lambda texts: stock.encode(texts, show_progress_bar=False),
+        "sentence-transformers, batches of 1,024": lambda texts: stock.encode(
+            texts, batch_size=1024, show_progress_bar=False
+        ),
+    }
+
+
+def made_up(count: int, words: int, generator: random.Random) -> list[str]:
+    """Texts of words that never were."""
+    return [
+        " ".join("".join(generator.choices(LETTERS, k=generator.randint(3, 9))) for _ in range(words))
+        for _ in range(count)
+    ]
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def rounds(tasks: dict[str, Callable[[], Callable[[], object]]]) -> dict[str, list[float]]:
+    """Every task in every round, each prepared before its time is taken."""
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(ROUNDS):
+        for name, prepare in tasks.items():
+            times[name].append(seconds(prepare()))
+    return times
+
+
+def report(title: str, times: dict[str, list[float]], count: int, unit: str) -> None:
+    """A table of throughputs, and of how many times longer than ours the others take."""
+    print(f"\n{title}\n{'':42}{unit + '/s':>14}{'ours is faster by (least-most)':>34}")
+    for name, own in times.items():
+        line = f"  {name:40}{count / median(own):>14,.0f}"
+        for ours in (other for other in times if other.startswith(OURS)):
+            if not name.startswith(OURS):
+                ratios = [theirs / mine for theirs, mine in zip(own, times[ours], strict=True)]
+                label = ours.removeprefix(OURS).strip(", ")
+                line += f"{label:>12} {median(ratios):>6.2f}x ({min(ratios):.2f}-{max(ratios):.2f})"
+        print(line)
+
+
+def batches(texts: list[str], others: dict[str, Encode]) -> dict[str, float]:
+    """All texts at once, by an encoder that has seen them, and by one that has seen nothing."""
+    warm, first = StaticEncoder.from_pretrained(MODEL), StaticEncoder.from_pretrained(MODEL)
+    warm.encode(texts)
+
+    def fresh() -> Callable[[], object]:
+        encoder = StaticEncoder(first.table)
+        return lambda: encoder.encode(texts)
+
+    tasks = {name: partial(partial, encode, texts) for name, encode in {f"{OURS}, warm": warm.encode, **others}.items()}
+    times = rounds({**tasks, f"{OURS}, first": fresh})
+    report(f"{len(texts):,} texts of {np.mean([len(t) for t in texts]):.0f} characters", times, len(texts), "texts")
+    threads = rounds({str(count): partial(partial, warm.encode, texts, num_threads=count) for count in (1, None)})
+    speed_up = median(one / all_ for one, all_ in zip(*threads.values(), strict=True))
+    print(f"  {OURS} with num_threads=None: {speed_up:.2f}x its speed with one")
+    return {name: len(texts) / median(own) for name, own in times.items()}
+
+
+def all_new(others: dict[str, Encode]) -> None:
+    """A stream in which every word is new."""
+    generator = random.Random(0)
+    encoder = StaticEncoder.from_pretrained(MODEL)
+    encoder.encode(made_up(2000, 40, generator))
+    times: dict[str, list[float]] = {name: [] for name in (OURS, *others)}
+    for _ in range(ROUNDS):
+        texts = made_up(3000, 40, generator)
+        for name, encode in {OURS: encoder.encode, **others}.items():
+            times[name].append(seconds(partial(encode, texts)))
+    report("3,000 texts of 40 words that nobody has seen before", times, 3000, "texts")
+
+
+def queries(texts: list[str], others: dict[str, Encode]) -> None:
+    """One text at a time."""
+    cut = [text[:QUERY_CHARACTERS] for text in texts[:QUERIES]]
+    encoder = StaticEncoder.from_pretrained(MODEL)
+    encoder.encode(texts)
+    single: dict[str, Callable[[str], object]] = {OURS: encoder.encode, **others}  # type: ignore[dict-item]
+
+    def one_by_one(encode: Callable[[str], object]) -> None:
+        for query in cut:
+            encode(query)
+
+    tasks = {
+        name.split(",")[0]: partial(partial, one_by_one, encode)
+        for name, encode in single.items()
+        if "1,024" not in name
+    }
+    for prepare in tasks.values():
+        prepare()()  # words are learned, caches filled
+    times = rounds(tasks)
+    report(f"One query of {QUERY_CHARACTERS} characters at a time", times, len(cut), "queries")
+    for name, own in times.items():
+        print(f"  {name:40}{median(own) / len(cut) * 1e6:>14.1f} µs")
+
+
+def documents(texts: list[str], others: dict[str, Encode]) -> None:
+    """A megabyte of text in one piece."""
+    document = "\n".join(islice(cycle(texts), 2**20 // max(1, int(np.mean([len(t) for t in texts])))))[: 2**20]
+    encoder = StaticEncoder.from_pretrained(MODEL)
+    encoder.encode(document)
+    tasks = {name: partial(partial, encode, [document]) for name, encode in {OURS: encoder.encode, **others}.items()}
+    report("A text of 1 MB", rounds(tasks), 1, "texts")
+
+
+FIRST_VECTOR = {
+    OURS: "from wordllama_st import StaticEncoder; e = StaticEncoder.from_pretrained({model!r}); e.encode('a query')",
+    "wordllama": "from wordllama.inference import WordLlamaInference; from safetensors.numpy import load_file; "
+    "from tokenizers import Tokenizer; e = WordLlamaInference(load_file({weights!r})['embedding.weight'], "
+    "Tokenizer.from_file({tokenizer!r})); e.embed('a query')",
+    "model2vec": "from model2vec import StaticModel; e = StaticModel.from_pretrained({model2vec!r}); "
+    "e.encode('a query')",
+    "sentence-transformers": "from sentence_transformers import SentenceTransformer; "
+    "e = SentenceTransformer({stock!r}); e.encode('a query')",
+}
+
+
+def first_vectors() -> None:
+    """Import, load, first vector, each in a process of its own."""
+    from wordllama_st.models import fetch
+
+    files = fetch(MODEL)
+    encoder = StaticEncoder.from_pretrained(MODEL)
+    with TemporaryDirectory() as scratch:
+        places = {
+            "model": MODEL, "weights": str(files.weights), "tokenizer": str(files.tokenizer),
+            "model2vec": f"{scratch}/model2vec", "stock": f"{scratch}/stock",
+        }  # fmt: skip
+        encoder.save_pretrained(places["model2vec"], format="model2vec")
+        encoder.save_pretrained(places["stock"])
+        times: dict[str, list[float]] = {name: [] for name in FIRST_VECTOR}
+        memory: dict[str, list[float]] = {name: [] for name in FIRST_VECTOR}
+        for number in range(ROUNDS + 1):
+            for name, code in FIRST_VECTOR.items():
+                script = (
+                    f"import time; start = time.perf_counter(); {code.format(**places)}; import resource; "
+                    "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
+                )
+                output = subprocess.run(
+                    [sys.executable, "-c", script], check=True, capture_output=True, text=True
+                ).stdout.split()
+                if number:  # the first round fills the disk's cache
+                    times[name].append(float(output[0]))
+                    memory[name].append(float(output[1]))
+    print(
+        f"\nImport, load, first vector, in a process of its own\n"
+        f"{'':42}{'seconds':>14}{'ratio to ours':>24}{'peak memory':>16}"
+    )
+    for name in FIRST_VECTOR:
+        ratios = [theirs / ours for theirs, ours in zip(times[name], times[OURS], strict=True)]
+        spread = f"{median(ratios):.2f}x ({min(ratios):.2f}-{max(ratios):.2f})"
+        print(f"  {name:40}{median(times[name]):>14.2f}{spread:>24}{median(memory[name]):>13,.0f} MB")
+
+
+def flatness(texts: list[str]) -> None:
+    """The cost of a text where there are ten thousand of them, and where there are a million."""
+    encoder = StaticEncoder.from_pretrained(MODEL, truncate_dim=64)  # a million vectors are to fit into memory
+    few, many = (list(islice(cycle(texts), count)) for count in (10_000, 1_000_000))
+    encoder.encode(few)
+    ratios = []
+    for _ in range(3):
+        before = [seconds(partial(encoder.encode, few)) for _ in range(5)]
+        long = seconds(partial(encoder.encode, many))
+        after = [seconds(partial(encoder.encode, few)) for _ in range(5)]
+        ratios.append(long / len(many) / (median(before + after) / len(few)))
+    spread = f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    print(f"\nCost of a text among 1,000,000, beside that among 10,000: {spread}")
+
+
+def small_tables(texts: list[str], scored: Sequence[Path]) -> None:
+    """What float16 and int8 lose."""
+    from scipy.stats import spearmanr
+
+    whole = StaticEncoder.from_pretrained(MODEL)
+    pairs = {path.stem: _read_pairs(path) for path in scored}
+    generator = np.random.default_rng(0)
+    left, right = generator.integers(0, len(texts), (2, 20_000))
+
+    def cosines(encoder: StaticEncoder, first: list[str], second: list[str]) -> Any:
+        return (normalized(encoder.encode(first)) * normalized(encoder.encode(second))).sum(axis=1)
+
+    reference = cosines(whole, [texts[i] for i in left], [texts[i] for i in right])
+    print(
+        f"\nSmall tables: Spearman correlation x 100\n{'':12}{'table':>10}{'time':>8}{'with float32':>15}"
+        + "".join(f"{n:>14}" for n in pairs)
+    )
+    base = None
+    for dtype in ("float32", "float16", "int8"):
+        encoder = StaticEncoder(whole.table, dtype=dtype)
+        encoder.encode(texts)
+        took = median(seconds(partial(encoder.encode, texts)) for _ in range(ROUNDS))
+        base = base or took
+        own = cosines(encoder, [texts[i] for i in left], [texts[i] for i in right])
+        size = encoder.table.weight.nbytes if dtype != "float32" else encoder._batch_table.weight.nbytes
+        line = (
+            f"  {dtype:10}{size / 1e6:>7.1f} MB{took / base:>7.2f}x{100 * spearmanr(reference, own).statistic:>15.3f}"
+        )
+        for scores, first, second in pairs.values():
+            line += f"{100 * spearmanr(scores, cosines(encoder, first, second)).statistic:>14.2f}"
+        print(line)
+
+
+def _read_pairs(path: Path) -> tuple[list[float], list[str], list[str]]:
+    lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    scores, first, second = zip(*(line.split("\t") for line in lines), strict=True)
+    return list(map(float, scores)), list(first), list(second)
+
+
+def plot(speeds: dict[str, float], path: Path) -> None:
+    """The throughput of all, log scale."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = sorted(speeds, key=speeds.__getitem__)
+    colors = ["#c2410c" if name.startswith(OURS) else "#94a3b8" for name in names]
+    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    bars = axes.barh(names, [speeds[name] for name in names], color=colors)
+    axes.bar_label(bars, [f"{speeds[name]:,.0f}" for name in names], padding=4)
+    axes.set_xscale("log")
+    axes.set_xlim(min(speeds.values()) / 2, max(speeds.values()) * 3)
+    axes.set_xlabel("texts per second (log scale)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Measure everything."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--texts", type=Path, metavar="FILE.csv")
+    parser.add_argument("--similarity", type=Path, nargs="+", default=[], metavar="FILE.tsv")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png")
+    options = parser.parse_args()
+    texts = read_texts(options.texts)
+    others = peers()
+    speeds = batches(texts, others)
+    queries(texts, others)
+    all_new(others)
+    documents(texts, others)
+    first_vectors()
+    small_tables(texts, options.similarity)
+    flatness(texts)
+    if options.plot:
+        plot(speeds, options.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The mean of the vectors of a text's tokens, for many texts at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from wordllama_st.formats.static_table import StaticTable
+from wordllama_st.static.sparse_product import Vectors, sparse_product
+from wordllama_st.static.words import Bags
+
+#: Tokens that are summed in float32. The error of a longer sum would be seen; it is put together in float64.
+SEGMENT = 256
+
+
+def mean_vectors(table: StaticTable, bags: Bags) -> Vectors:
+    """The mean of the vectors of each text's tokens, [B, d]; zeros for a text without tokens.
+
+    The sum over all texts is one product of a sparse matrix, which has a row for each text and a column for each token,
+    and the table: that never puts the tokens' vectors side by side.
+
+    Args:
+        table: The model. A table that is not float32 is cast row by row, once for each distinct token.
+        bags: The token ids.
+    """
+    counts = np.diff(bags.offsets)
+    segments = -(-counts // SEGMENT)
+    firsts = np.concatenate([[0], segments.cumsum()])
+    within = np.arange(firsts[-1]) - np.repeat(firsts[:-1], segments)
+    ends = np.append(np.repeat(bags.offsets[:-1], segments) + SEGMENT * within, bags.offsets[-1])
+
+    weight, columns, scales = _operands(table, bags.ids)
+    sums = sparse_product(scales, columns, ends.astype(np.int32), weight)
+    if len(sums) == len(counts) == np.count_nonzero(counts):
+        means = sums
+    else:
+        means = np.zeros((len(counts), table.dim), dtype=np.float32)
+        means[segments == 1] = sums[firsts[:-1][segments == 1]]
+        for index in np.flatnonzero(segments > 1).tolist():
+            means[index] = sums[firsts[index] : firsts[index + 1]].sum(axis=0, dtype=np.float64)
+    means /= counts.clip(1)[:, np.newaxis].astype(np.float32)
+    return means
+
+
+def _operands(table: StaticTable, ids: npt.NDArray[np.int32]) -> tuple[Vectors, npt.NDArray[np.int32], Vectors]:
+    """Vectors in float32, the row of each token among them, and what to multiply it by."""
+    columns = ids if table.mapping is None else table.mapping[ids].astype(np.int32)
+    scales = np.ones(len(ids), np.float32) if table.scales is None else table.scales[ids]
+    if table.weight.dtype == np.float32:
+        return table.weight, columns, scales
+    place = np.zeros(len(table.weight), np.int32)
+    place[columns] = 1
+    used = np.flatnonzero(place)
+    place[used] = np.arange(len(used), dtype=np.int32)
+    weight: Vectors = table.weight[used].astype(np.float32)
+    return weight, place[columns], scales
+
+
+def mean_vector(table: StaticTable, ids: list[int]) -> Vectors:
+    """The mean of the vectors of one text's tokens, [d]."""
+    if len(ids) > SEGMENT:
+        bags = Bags(np.array(ids, np.int32), np.array([0, len(ids)]))
+        long_mean: Vectors = mean_vectors(table, bags)[0]
+        return long_mean
+    if not ids:
+        return np.zeros(table.dim, np.float32)
+    mean: Vectors = np.add.reduce(table.rows(ids), axis=0)
+    mean /= len(ids)
+    return mean

@@ -1,0 +1,65 @@
+"""Vectors in fewer bits, as sentence-transformers' ``quantize_embeddings`` has them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from wordllama_st.errors import ArgumentError
+
+Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
+
+#: Buckets between the least and the largest value of a dimension, for 8 bits.
+_BUCKETS = 255
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a precision that there is not.
+
+    Raises:
+        ArgumentError: It lists those that there are.
+    """
+    if precision not in get_args(Precision):
+        raise ArgumentError(f"The precision is one of {', '.join(get_args(Precision))}, not {precision!r}.")
+
+
+def quantize_embeddings(
+    embeddings: npt.NDArray[np.float32],
+    precision: Precision,
+    ranges: npt.NDArray[np.floating[Any]] | None = None,
+) -> npt.NDArray[Any]:
+    """Quantize vectors, as the library's function of that name does.
+
+    Args:
+        embeddings: [n, d], or one vector [d].
+        precision: ``"int8"`` and ``"uint8"`` sort each dimension's values into 255 buckets between its least and its
+            largest; ``"binary"`` and ``"ubinary"`` keep the signs, packed eight to a byte, signed or not.
+        ranges: For 8 bits, the least and the largest value of each dimension, [2, d]; of ``embeddings`` themselves if
+            None. Only vectors quantized with the same ranges can be compared: keep those of the corpus for queries.
+
+    Returns:
+        [n, d] for 8 bits, [n, ⌈d / 8⌉] for binary; one row of that for one vector.
+
+    Raises:
+        ArgumentError: If there is no such precision; or a single vector would have ranges of its own, all empty.
+    """
+    check_precision(precision)
+    if precision == "float32":
+        return embeddings
+    if precision == "ubinary":
+        return np.packbits(embeddings > 0, axis=-1)
+    if precision == "binary":
+        return (np.packbits(embeddings > 0, axis=-1) ^ 128).view(np.int8)
+    if ranges is None:
+        if embeddings.ndim == 1 or len(embeddings) == 1:
+            raise ArgumentError(
+                f"One text says nothing of the ranges that {precision} divides into buckets. Give the ranges of the "
+                f"corpus, or encode several texts."
+            )
+        ranges = np.stack([embeddings.min(axis=0), embeddings.max(axis=0)]) if len(embeddings) else np.zeros((2, 1))
+    least, largest = np.asarray(ranges, dtype=np.float32)
+    steps = (largest - least) / _BUCKETS
+    buckets: npt.NDArray[np.float32] = np.floor((embeddings - least) / np.where(steps == 0, 1, steps)).clip(0, _BUCKETS)
+    return buckets.astype(np.uint8) if precision == "uint8" else (buckets - 128).astype(np.int8)

@@ -1,0 +1,306 @@
+r"""Which tokenizers may be asked word by word, and what a word is to each.
+
+A text is cut at some of its spaces (and newlines). Where the tokens of a text are those of its pieces, one behind the
+other, a piece that comes again need not be tokenized again. Whether they are is read off the tokenizer, part by part,
+by the rules below; each says why it is sound. A tokenizer that has any part not listed here is never asked word by
+word, and one that passes must also agree with itself on :data:`PROBES`.
+
+**What a piece is.** A cut comes before a space whose predecessor is no white space (of ASCII), so that a piece is some
+spaces and what follows them: `` the``, ``   the``, ``end.\nNext``. The run of spaces at a cut belongs to one piece as
+a whole.
+
+**Normalizers** must not let what they make of one side of a cut depend on the other. Replacing single characters, or
+runs of spaces, lower-casing character by character, and removing accents do not. Unicode normalization does not
+either: a space is a starter and composes with nothing before it. SentencePiece's ``Precompiled`` maps whole grapheme
+clusters; one ends before every space, but for the few characters of the class *Prepend*, behind which no cut counts.
+``Prepend`` puts its ``▁`` before the text only: it is put there before cutting, as a space. ``Strip`` is accepted on
+the right, where a cut piece has no white space to lose.
+
+**Pre-tokenizers** cut the text further, and the model then sees each pre-token by itself.
+
+- ``BertPreTokenizer``, ``Whitespace``, ``WhitespaceSplit``: every space separates, and nothing depends on what is
+  beyond one.
+- ``Metaspace`` that splits: a pre-token begins at every ``▁``, so at every space.
+- ``ByteLevel``'s own pattern, and the patterns of ``Split`` made of :data:`ALTERNATIVES`: behind a character that is no
+  white space, none of these alternatives takes a space into a match that has begun, so a match begins at the cut;
+  none looks back; and the only one that looks ahead, ``\s+(?!\S)``, looks at what follows white space, of which the
+  piece before the cut has none at its end.
+- ``Digits`` and ``Punctuation`` cut at characters that are not spaces, by looking at two neighbours.
+
+**No pre-tokenizer**: byte-pair encoding runs over the whole text, as in Llama 2. A symbol only ever becomes one that is
+in the vocabulary, so if no token has ``▁`` behind another character, no symbol reaches over a cut; the merges on its
+two sides do not touch, and each side's come in the order that they have alone. If no token has a newline in it, and
+none is made of the newline's byte, the same holds on both sides of every newline. (Unigram without a pre-tokenizer is
+left out: of two segmentations that score alike, rounding may choose differently in a longer text.)
+
+**Added tokens** are looked for before everything else, in the whole text. A piece that has one in it does not count as
+cut: texts with such a piece are tokenized whole. No added token may itself reach over a cut.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Tokenizer
+
+#: SentencePiece's stand-in for a space, and byte-level BPE's.
+META_SPACE, BYTE_SPACE = "▁", "Ġ"
+
+#: Alternatives of split patterns behind which a match begins at every cut; see the module's text.
+ALTERNATIVES = frozenset(
+    [
+        *["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"],
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d|'S|'T)",
+        r"'(?i:[sdmt]|ll|ve|re)",
+        r" ?\p{L}+",
+        r" ?\p{N}+",
+        r" ?[^\s\p{L}\p{N}]+",
+        r"[^\r\n\p{L}\p{N}]?\p{L}+",
+        r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+        r"\p{N}",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*",
+        r"\s*[\r\n]+",
+        r"\s*[\r\n]",
+        r"\s+(?!\S)",
+        r"\s+",
+    ]
+)
+#: Normalizers that treat what is on the two sides of a space alike, whatever is on the other.
+_NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "StripAccents"}
+_PRE_TOKENIZERS = {"BertPreTokenizer", "ByteLevel", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit"}
+#: Characters of the grapheme class Prepend, behind which a space does not begin a cluster (Unicode 16, UAX 29).
+_PREPEND = frozenset(
+    chr(code)
+    for first, last in [
+        (0x600, 0x605), (0x6DD, 0x6DD), (0x70F, 0x70F), (0x890, 0x891), (0x8E2, 0x8E2), (0xD4E, 0xD4E),
+        (0x110BD, 0x110BD), (0x110CD, 0x110CD), (0x111C2, 0x111C3), (0x113D1, 0x113D1), (0x1193F, 0x1193F),
+        (0x11941, 0x11941), (0x11A3A, 0x11A3A), (0x11A84, 0x11A89), (0x11D46, 0x11D46), (0x11F02, 0x11F02),
+    ]
+    for code in range(first, last + 1)
+)  # fmt: skip
+
+_ASCII_SPACES = "\t\n\v\f\r "
+
+#: Texts on which a tokenizer must agree with itself cut up.
+PROBES = (
+    "The quick brown fox, it's 1,234,567 times over!",
+    "  two  spaces   and\ttabs \t mixed\nnew\r\nlines\n\n  indented: x = 1 \n",
+    " leading and trailing ",
+    "Съешь же ещё этих мягких булок, ЁЖ 天地玄黄 いろはに ほへと نص حكيم له",
+    "a\u00a0b \u00a0c\u00a0 d\u3000e \u3000f\u2003 g\u0085 h\u200b i \u200bj",
+    "e\u0301 \u0301x caf\u00e9 cafe\u0301 \u00b4 \u037a \ufb01 \u01c5 \u1e9e \u0130",
+    "\U0001f469\u200d\U0001f52c \U0001f1e9\U0001f1ea \U0001f600\U0001f600",
+    "<s> </s> [CLS] <|endoftext|> ▁ ▁x x▁ Ġ Ġx <0x0A> \x00 \x1f \x7f",
+    "don't we'll I'D 'tis '' \" \"quoted\" (a) [b] {c} -- ... /path/to/file.py http://example.com/?q=1&r=2",
+    "x" * 70 + " " + "y" * 10,
+    "\u0600 1 \u06dd 2",
+    ".\n/ x ./\n y",
+)
+
+
+@dataclass(frozen=True)
+class WordRules:
+    """How to cut texts for a tokenizer so that their tokens are those of the pieces.
+
+    Attributes:
+        prefix: A space that the tokenizer puts before every text that is not empty, or nothing.
+        cuts_newlines: Whether there is also a cut on both sides of every newline.
+        marker: The character that stands for a space in tokens. The first token of a piece that begins with a space
+            begins with it, and no other does if the piece has no other space. None if there is no such character.
+        stands_alone: Whether a piece has the tokens in a text that it has by itself.
+    """
+
+    prefix: str
+    cuts_newlines: bool
+    marker: str | None
+    stands_alone: Callable[[str], bool]
+
+    @property
+    def pieces(self) -> re.Pattern[str]:
+        """What ``findall`` cuts a text with, its prefix in front, into pieces."""
+        if self.cuts_newlines:
+            return re.compile(r"\n| *[^ \n]+| +")
+        return re.compile(r"[\t-\r ]*[^\t-\r ]+(?:[\t-\r][\t-\r ]*[^\t-\r ]*)*|[\t-\r ]+")
+
+
+def examine(tokenizer: Tokenizer) -> WordRules | None:
+    """Find out how a tokenizer's texts may be cut.
+
+    Returns:
+        The rules; None if there is a doubt.
+    """
+    normalizers, pre_tokenizers = _parts(tokenizer.normalizer), _parts(tokenizer.pre_tokenizer)
+    kind = type(tokenizer.model).__name__
+    if kind not in ("BPE", "WordPiece", "Unigram", "WordLevel") or getattr(tokenizer.model, "dropout", None):
+        return None
+    added = _added_tokens(tokenizer)
+    if added is None:
+        return None
+    if {"String": " "} in [part.get("pattern") for part in normalizers]:
+        return _whole_text_rules(tokenizer, normalizers, pre_tokenizers, added)
+    if not all(map(_is_local, normalizers)) or not _cut_at_spaces(pre_tokenizers):
+        return None
+    return WordRules("", False, _marker(tokenizer, pre_tokenizers), _standing_alone(tokenizer, added))
+
+
+def _marker(tokenizer: Tokenizer, pre_tokenizers: list[dict[str, Any]]) -> str | None:
+    """The character that stands for a space, if the first token of every piece with a space begins with it."""
+    kinds = {part["type"] for part in pre_tokenizers}
+    marker = META_SPACE if "Metaspace" in kinds else BYTE_SPACE if "ByteLevel" in kinds else None
+    # Where the character is no token, it may be part of an unknown one.
+    known = marker is not None and tokenizer.token_to_id(marker) is not None
+    return marker if known and type(tokenizer.model).__name__ in ("BPE", "Unigram") else None
+
+
+def _whole_text_rules(
+    tokenizer: Tokenizer, normalizers: list[dict[str, Any]], pre_tokenizers: list[dict[str, Any]], added: list[str]
+) -> WordRules | None:
+    """The rules where spaces are replaced by the normalizer, so that the model sees the whole text."""
+    prepended = [part["prepend"] for part in normalizers if part["type"] == "Prepend"]
+    replaced = [(part["pattern"], part["content"]) for part in normalizers if part["type"] == "Replace"]
+    only_these = len(prepended) + len(replaced) == len(normalizers)
+    if not only_these or prepended not in ([], [META_SPACE]) or replaced != [({"String": " "}, META_SPACE)]:
+        return None
+    # A split at spaces finds none.
+    if [part.get("pattern") for part in pre_tokenizers] not in ([], [{"String": " "}]):
+        return None
+    model: Any = tokenizer.model
+    if type(model).__name__ != "BPE" or model.ignore_merges:
+        return None
+    if model.continuing_subword_prefix or model.end_of_word_suffix:
+        return None
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    if META_SPACE not in vocabulary or any(META_SPACE in token.lstrip(META_SPACE) for token in vocabulary):
+        return None
+    newline = "<0x0A>"
+    newlines_are_bytes = (
+        model.byte_fallback
+        and newline in vocabulary
+        and not any("\n" in token for token in (*vocabulary, *added))
+        and not any(newline in token and token != newline for token in vocabulary)
+    )
+    has_added = _finder(added)
+    return WordRules(
+        prefix=" " if prepended else "",
+        cuts_newlines=newlines_are_bytes,
+        marker=META_SPACE,
+        # A text's own "▁" is one with the run of spaces behind it.
+        stands_alone=lambda piece: not piece.endswith(META_SPACE) and not has_added(piece),
+    )
+
+
+def _parts(component: Any) -> list[dict[str, Any]]:
+    """The definition of a normalizer or pre-tokenizer, sequences resolved."""
+    if component is None:
+        return []
+
+    def resolved(definition: dict[str, Any]) -> list[dict[str, Any]]:
+        if definition["type"] != "Sequence":
+            return [definition]
+        parts = definition.get("normalizers") or definition.get("pretokenizers") or []
+        return [inner for part in parts for inner in resolved(part)]
+
+    return resolved(json.loads(component.__getstate__()))
+
+
+def _is_local(normalizer: dict[str, Any]) -> bool:
+    kind = normalizer["type"]
+    if kind == "Replace":
+        return normalizer["pattern"] == {"Regex": " {2,}"} and normalizer["content"] in (" ", META_SPACE)
+    if kind == "Strip":
+        return not normalizer["strip_left"]
+    return kind in _NORMALIZERS
+
+
+def _cut_at_spaces(pre_tokenizers: list[dict[str, Any]]) -> bool:
+    """Whether each of these pre-tokenizers is sound, and one of them cuts at every cut of ours."""
+    kinds = [part["type"] for part in pre_tokenizers]
+    if "Metaspace" in kinds and kinds not in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]):
+        return False
+    # Behind another pre-tokenizer, ByteLevel would add its space to every pre-token.
+    if len(kinds) > 1 and any(part.get("add_prefix_space") for part in pre_tokenizers):
+        return False
+    return all(map(_is_sound, pre_tokenizers)) and any(map(_separates, pre_tokenizers))
+
+
+def _is_sound(pre_tokenizer: dict[str, Any]) -> bool:
+    kind = pre_tokenizer["type"]
+    if kind == "Split":
+        isolated = pre_tokenizer["behavior"] == "Isolated" and not pre_tokenizer["invert"]
+        return isolated and ALTERNATIVES.issuperset(_alternatives(pre_tokenizer["pattern"].get("Regex", "")))
+    if kind == "Metaspace":
+        return bool(pre_tokenizer["replacement"] == META_SPACE and pre_tokenizer.get("split", True))
+    return kind in _PRE_TOKENIZERS
+
+
+def _separates(pre_tokenizer: dict[str, Any]) -> bool:
+    kind = pre_tokenizer["type"]
+    if kind == "Split":
+        return r"\s+" in _alternatives(pre_tokenizer["pattern"]["Regex"])
+    return kind not in ("Digits", "Punctuation") and bool(pre_tokenizer.get("use_regex", True))
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """A regular expression cut at its outermost bars."""
+    found, depth, in_class, start, position = [], 0, False, 0, 0
+    while position < len(pattern):
+        character = pattern[position]
+        if character == "\\":
+            position += 1
+        elif in_class:
+            in_class = character != "]"
+        elif character == "[":
+            in_class = True
+        elif character in "()":
+            depth += 1 if character == "(" else -1
+        elif character == "|" and depth == 0:
+            found.append(pattern[start:position])
+            start = position + 1
+        position += 1
+    return [*found, pattern[start:]]
+
+
+def _added_tokens(tokenizer: Tokenizer) -> list[str] | None:
+    """What marks a piece as one with an added token; None if an added token may reach over a cut."""
+    contents = []
+    for token in tokenizer.get_added_tokens_decoder().values():
+        contents.append(token.content)
+        if token.normalized and tokenizer.normalizer is not None:
+            contents.append(tokenizer.normalizer.normalize_str(token.content).strip(f"{META_SPACE} "))
+    reaching = re.compile(rf"[^ {META_SPACE}][ {META_SPACE}]")
+    if any(not content or reaching.search(content) for content in contents):
+        return None
+    return contents
+
+
+def _finder(contents: list[str]) -> Callable[[str], object]:
+    return re.compile("|".join(map(re.escape, contents))).search if contents else lambda piece: None
+
+
+def _standing_alone(tokenizer: Tokenizer, added: list[str]) -> Callable[[str], bool]:
+    has_added = _finder(added)
+    normalize = tokenizer.normalizer.normalize_str if tokenizer.normalizer is not None else str
+
+    def stands_alone(piece: str) -> bool:
+        normalized = normalize(piece)
+        if not normalized or has_added(piece) or has_added(normalized):
+            return False
+        if piece[0] == " " and normalized[0] not in (" ", META_SPACE):
+            return False
+        if piece[-1] in _ASCII_SPACES:  # never before a cut: with this piece, the text ends
+            return True
+        return not any(end.isspace() or end in _PREPEND for end in (piece[-1], normalized[-1]))
+
+    return stands_alone
