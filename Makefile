@@ -29,6 +29,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/baking.py
 	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/encoding.py $(if $(TEXTS),--texts $(TEXTS)) --plot benchmarks/encoding.png
 
 # The oldest sentence-transformers that baked models are for, in an environment of its own.
 compatibility: $(INSTALLED)

@@ -32,7 +32,7 @@ class Adapter:
     """An adapter, in the words of its framework.
 
     Attributes:
-        core: Statement that imports of the framework what any embedding class needs.
+        core: Statement that imports the framework's base class of embeddings.
         load: Statement that imports the adapter.
         construct: Expression for an instance that does the same as ``encode(..., normalize_embeddings=normalize)``.
         query: Name of its method that embeds a query.
@@ -50,7 +50,7 @@ class Adapter:
 
 ADAPTERS = {
     "langchain": Adapter(
-        core="import langchain_core.embeddings",
+        core="from langchain_core.embeddings import Embeddings",  # lazily: the module alone imports next to nothing
         load="from langchain_wordllama import WordLlamaEmbeddings",
         construct="WordLlamaEmbeddings()",
         query="embed_query",

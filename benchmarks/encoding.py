@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+import logging
 import random
 import subprocess
 import sys
@@ -202,8 +203,9 @@ def first_vectors() -> None:
         for number in range(ROUNDS + 1):
             for name, code in FIRST_VECTOR.items():
                 script = (
-                    f"import time; start = time.perf_counter(); {code.format(**places)}; import resource; "
-                    "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
+                    f"import time; start = time.perf_counter(); {code.format(**places)}; "
+                    "status = dict(line.split(':') for line in open('/proc/self/status')); "
+                    "print(time.perf_counter() - start, int(status['VmHWM'].split()[0]) / 1e3)"
                 )
                 output = subprocess.run(
                     [sys.executable, "-c", script], check=True, capture_output=True, text=True
@@ -303,6 +305,7 @@ def main() -> None:
     options = parser.parse_args()
     texts = read_texts(options.texts)
     others = peers()
+    logging.disable(logging.INFO)  # importing wordllama turns it on for everybody, and progress bars with it
     speeds = batches(texts, others)
     queries(texts, others)
     all_new(others)

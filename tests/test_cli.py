@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from texts import made_up_pairs
 
-from wordllama_st import Codebook, build_model, load_model
+from wordllama_st import Codebook, StaticEncoder, build_model, load_model
 from wordllama_st.cli import main
 
 EMBEDDED = "wordllama-l2-supercat-256"
@@ -143,6 +144,30 @@ def test_a_damaged_model_is_an_error_that_names_its_part(
     assert not (directory / "static").exists()
 
 
+def test_lines_are_encoded_into_a_numpy_file(
+    directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("texts.txt").write_text("a llama\n\nan alpaca\u2028of two lines\n", encoding="utf-8")
+    assert main(["encode", EMBEDDED, "texts.txt", "--out", "vectors.npy", "--dim", "64", "--normalize"]) == 0
+    assert "vectors.npy: [3, 64] float32" in capsys.readouterr().out
+    vectors = np.load("vectors.npy")
+    expected = StaticEncoder.from_pretrained(EMBEDDED).encode(
+        ["a llama", "", "an alpaca\u2028of two lines"], truncate_dim=64, normalize_embeddings=True
+    )
+    np.testing.assert_array_equal(vectors, expected)
+
+    assert main(["encode", EMBEDDED, "texts.txt", "--out", "vectors.npy"]) == 1
+    assert "vectors.npy already exists" in capsys.readouterr().err
+    Path("latin.txt").write_bytes("caf\xe9".encode("latin-1"))
+    assert main(["encode", EMBEDDED, "latin.txt", "--out", "vectors.npy", "--overwrite"]) == 1
+    assert "latin.txt is not UTF-8 at byte 3" in capsys.readouterr().err
+    np.testing.assert_array_equal(np.load("vectors.npy"), vectors)
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\ntwo")))
+    assert main(["encode", EMBEDDED, "--out", "stdin.npy", "--precision", "ubinary"]) == 0
+    assert np.load("stdin.npy").shape == (2, 32)
+
+
 def test_models_lists_every_released_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     printed = capsys.readouterr().out
@@ -161,6 +186,7 @@ def test_models_lists_every_released_name(capsys: pytest.CaptureFixture[str]) ->
         (["train", EMBEDDED, "pairs.csv", "--out", "x", "--hold-out", "0.995"], "leaves too few to train on"),
         (["bake", "nowhere", "--out", "x"], "there is no modules.json"),
         (["pull", "wordllama-l9", "--out", "x"], "There is no released model 'wordllama-l9'"),
+        (["encode", "./nowhere", "pairs.csv", "--out", "x"], "nowhere"),
     ],
 )
 def test_an_error_is_one_line_on_stderr_and_leaves_nothing_behind(

@@ -1,4 +1,4 @@
-"""The command line: ``wordllama-st models | pull | extract | inspect | train | bake | demo``."""
+"""The command line: ``wordllama-st models | pull | extract | inspect | train | bake | encode | demo``."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_train(commands)
     _add_bake(commands)
+    _add_encode(commands)
     _add_demo(commands)
     return parser
 
@@ -322,6 +323,25 @@ def _bake(options: argparse.Namespace) -> None:
     )
     for output in [f"{options.out}-{dim}" for dim in dims] if isinstance(dims, list) else [options.out]:
         print(output)
+
+
+def _add_encode(commands: Commands) -> None:
+    from wordllama_st.encode_command import add_arguments
+
+    parser = _command(
+        commands,
+        "encode",
+        "encode lines of text with a static model",
+        "Encode lines of text with a static model, without torch, into a NumPy file with a row for each line.",
+    )
+    add_arguments(parser)
+    parser.set_defaults(run=_encode)
+
+
+def _encode(options: argparse.Namespace) -> None:
+    from wordllama_st.encode_command import run
+
+    run(options, echo=print)
 
 
 def _add_demo(commands: Commands) -> None:
