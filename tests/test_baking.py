@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import model2vec
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,7 @@ from texts import EMBEDDING_DIM
 from tokenizers import Tokenizer
 from torch import nn
 
-from wordllama_st import Binarize, Codebook, Projection, bake, build_model
+from wordllama_st import Binarize, Codebook, Projection, StaticEncoder, bake, build_model
 from wordllama_st.errors import BakeError, OutputExistsError
 from wordllama_st.training import retrieval_evaluator
 
@@ -105,6 +106,21 @@ def test_a_half_precision_table_is_half_the_size_and_close(codebook: Codebook, t
     half = SentenceTransformer(str(tmp_path / "half")).encode(TEXTS)
     assert half.dtype == np.float16
     assert half.astype(np.float32) == pytest.approx(model.encode(TEXTS), abs=5e-3)
+
+
+def test_an_int8_table_keeps_its_scales_in_every_runtime(codebook: Codebook, tmp_path: Path) -> None:
+    model = trained(codebook, Normalize())
+    in_memory = bake(model, tmp_path / "int8", dtype="int8")
+    encoder = StaticEncoder.from_pretrained(tmp_path / "int8")
+    assert encoder.table.weight.dtype == np.int8
+    vectors = encoder.encode(TEXTS)
+    assert (vectors * model.encode(TEXTS)).sum(axis=1)[[0, 2, 3, 4]] == pytest.approx(1, abs=1e-3)
+    assert_same_vectors(in_memory.encode(TEXTS), vectors)
+    assert_same_vectors(SentenceTransformer(str(tmp_path / "int8")).encode(TEXTS), vectors)
+    toolkit = model2vec.StaticModel.from_pretrained(tmp_path / "int8")
+    assert (toolkit.encode(TEXTS[:1]) * vectors[:1]).sum() == pytest.approx(1, abs=1e-5)
+    size = sum(path.stat().st_size for path in (tmp_path / "int8").glob("*.safetensors"))
+    assert size < 0.4 * codebook.num_embeddings * DIM * 4
 
 
 def test_a_training_time_limit_on_length_does_not_reach_the_static_model(codebook: Codebook) -> None:
