@@ -14,6 +14,7 @@ import argparse
 import csv
 import tempfile
 from pathlib import Path
+from typing import cast
 
 from sentence_transformers import SentenceTransformer
 
@@ -64,7 +65,7 @@ def main() -> None:
         models = {"before": SentenceTransformer(MODEL), "after": SentenceTransformer(str(output))}
         evaluate = make_evaluator(held_out, "held-out")
         for label, loaded in models.items():
-            scores = evaluate(loaded)
+            scores = cast(dict[str, float], evaluate(loaded))
             found, rank = (scores[f"held-out_cosine_{metric}"] for metric in ("recall@10", "mrr@10"))
             print(f"{label:8} recall@10 {found:.3f}   MRR@10 {rank:.3f}")
         if arguments.out:

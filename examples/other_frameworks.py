@@ -10,6 +10,7 @@ KeyBERT(model=...) are other such places. Nothing is fetched.
 from __future__ import annotations
 
 import tempfile
+from typing import Any
 
 import chromadb
 from chromadb.config import Settings
@@ -33,7 +34,8 @@ def main() -> None:
     wordllama_st.register()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         client = chromadb.PersistentClient(directory, Settings(anonymized_telemetry=False))
-        notes = client.create_collection("notes", embedding_function=SentenceTransformerEmbeddingFunction(MODEL))
+        function: Any = SentenceTransformerEmbeddingFunction(MODEL)
+        notes = client.create_collection("notes", embedding_function=function)
         notes.add(ids=list(NOTES), documents=list(NOTES.values()))
 
         # Chroma has written down which function embeds, and makes it again by the name of the model.

@@ -19,6 +19,7 @@ from typing import Any
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 
 import chromadb
+from chromadb.config import Settings
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.instrumentation import get_dispatcher
@@ -36,7 +37,7 @@ from retrieval import BM25, Corpus, Passage, Score, Stopwatch, corpus, floors, m
 
 def chroma(directory: str) -> BasePydanticVectorStore:
     """A Chroma on disk."""
-    client = chromadb.PersistentClient(directory, chromadb.Settings(anonymized_telemetry=False))
+    client = chromadb.PersistentClient(directory, Settings(anonymized_telemetry=False))
     return ChromaVectorStore(chroma_collection=client.create_collection("passages"))
 
 

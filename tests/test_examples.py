@@ -76,16 +76,19 @@ def test_other_frameworks(tmp_path: Path) -> None:
 
 def test_wordllama_toolkit(tmp_path: Path) -> None:
     printed = run("wordllama_toolkit.py", directory=tmp_path)
-    labels = "similarity key rank topk filter deduplicate cluster split binary".split()
+    labels = ["similarity", "key", "rank", "topk", "filter", "deduplicate", "cluster", "split", "binary"]
     assert [line.split()[0] for line in printed.splitlines()] == labels
     assert "key          I drove to the vehicle" in printed
 
 
-@pytest.mark.parametrize("example", ["rag_langchain.py", "rag_llama_index.py"])
-def test_retrieval(example: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("example", "stores"),
+    [("rag_langchain.py", ("in memory", "Chroma")), ("rag_llama_index.py", ("in memory", "Chroma", "LanceDB"))],
+)
+def test_retrieval(example: str, stores: tuple[str, ...], tmp_path: Path) -> None:
     printed = run(example, "--passages", "80", "--questions", "25", directory=tmp_path)
     assert printed.startswith("80 passages")
-    for name in ("WordLlama, in memory", "WordLlama, Chroma", "MiniLM, Chroma", "BM25"):
+    for name in (*(f"WordLlama, {store}" for store in stores), "MiniLM, Chroma", "BM25"):
         recall = numbers(name, printed)[0]
         assert 0.4 <= recall <= 1
     assert "as fast as with MiniLM (at least 8x: " in printed

@@ -19,25 +19,18 @@ from urllib.parse import quote
 from huggingface_hub import cached_assets_path, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
-    GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 from huggingface_hub.utils._fixes import WeakFileLock
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import hf_raise_for_status, http_stream_backoff
 from huggingface_hub.utils.tqdm import tqdm
 
-try:
-    import httpx2 as httpx  # what huggingface_hub talks through, from 2.0 on
-except ImportError:
-    import httpx  # type: ignore[no-redef, import-not-found, unused-ignore]
-
 from wordllama_st.codebook.checkpoint import CONFIG_FILE, PICKLE_FILES, SINGLE_FILE, pickles_only
-from wordllama_st.errors import CodebookError, CodebookNotFoundError, ModelUnavailableError, reason
+from wordllama_st.errors import CodebookError, CodebookNotFoundError, ModelUnavailableError
+from wordllama_st.hub_refusals import httpx, refusal
 from wordllama_st.safetensors_file import TENSOR_NAME, StoredTensor, stored_tensor, table_layout, tensor_header
 from wordllama_st.safetensors_header import PREFIX_BYTES, TensorEntry, header_length, parse_header, read_header
 from wordllama_st.staging import staged_file
@@ -264,21 +257,11 @@ class HubFiles:
         return cached_assets_path(LIBRARY, namespace=self.repo_id, subfolder=self.commit) / name
 
     def _unavailable(self, filename: str, error: BaseException) -> CodebookNotFoundError | ModelUnavailableError:
-        at = f" at {self.revision}" if self.revision else ""
-        if isinstance(error, GatedRepoError):
-            return ModelUnavailableError(
-                f"{self.repo_id} is gated: accept its terms on https://hf.co/{self.repo_id}, and log in with "
-                f"`hf auth login` or give a token. ({reason(error)})"
-            )
-        if isinstance(error, RepositoryNotFoundError):
-            return CodebookNotFoundError(
-                f"There is no directory {self.repo_id}, no released model of that name, and no repository on the Hub "
-                f"that is public or that the token given may read."
-            )
-        if isinstance(error, RevisionNotFoundError):
-            return CodebookNotFoundError(f"{self.repo_id} on the Hub has no revision {self.revision!r}.")
-        maybe_a_path = f"There is no directory {self.repo_id}, and on the Hub " if self.commit is None else ""
-        return ModelUnavailableError(
-            f"{maybe_a_path}{filename} of {self.repo_id}{at} is not in the local cache and could not be fetched: "
-            f"{reason(error)} What has arrived is kept, and the next try goes on from there."
+        return refusal(
+            error,
+            filename,
+            self.repo_id,
+            revision=self.revision,
+            found=self.commit is not None,
+            missing=CodebookNotFoundError,
         )

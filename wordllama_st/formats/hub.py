@@ -7,23 +7,16 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
-    GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 
-try:
-    import httpx2 as httpx  # what huggingface_hub talks through, from 2.0 on
-except ImportError:
-    import httpx  # type: ignore[no-redef, import-not-found, unused-ignore]
-
-from wordllama_st.errors import ModelLoadError, ModelUnavailableError, reason
+from wordllama_st.errors import ModelLoadError, ModelUnavailableError
 from wordllama_st.formats import model2vec, sentence_transformers
 from wordllama_st.formats.sentence_transformers import WEIGHT_FILE
+from wordllama_st.hub_refusals import httpx, refusal
 from wordllama_st.tokenization import TOKENIZER_FILE
 
 
@@ -115,24 +108,12 @@ class _Repository:
         self.commit = path.parents[filename.count("/")].name  # a snapshot is a directory named by its commit
         return path
 
-    def _unavailable(self, filename: str, error: BaseException) -> ModelUnavailableError:
-        repo_id = self.repo_id
-        if isinstance(error, HFValidationError):
-            return ModelUnavailableError(f"There is no directory or file {repo_id}, and no model can have such a name.")
-        if isinstance(error, GatedRepoError):
-            return ModelUnavailableError(
-                f"{repo_id} is gated: accept its terms on https://hf.co/{repo_id}, and log in with `hf auth login` or "
-                f"give a token. ({reason(error)})"
-            )
-        if isinstance(error, RepositoryNotFoundError):
-            return ModelUnavailableError(
-                f"There is no directory {repo_id}, no released model of that name, and no repository on the Hub that "
-                f"is public or that the token given may read."
-            )
-        if isinstance(error, RevisionNotFoundError):
-            return ModelUnavailableError(f"{repo_id} on the Hub has no revision {self.revision!r}.")
-        no_directory = "" if self.commit else f"There is no directory {repo_id}, and on the Hub "
-        return ModelUnavailableError(
-            f"{no_directory}{filename} of {repo_id}{f' at {self.revision}' if self.revision else ''} is not in the "
-            f"local cache and could not be fetched: {reason(error)}"
+    def _unavailable(self, filename: str, error: BaseException) -> Exception:
+        return refusal(
+            error,
+            filename,
+            self.repo_id,
+            revision=self.revision,
+            found=self.commit is not None,
+            missing=ModelUnavailableError,
         )
