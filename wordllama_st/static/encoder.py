@@ -229,8 +229,10 @@ class StaticEncoder:
     ) -> Vectors:
         if len(texts) <= _FEW and max(map(len, texts), default=0) <= LONG_TEXT:
             vectors = np.empty((len(texts), self.dim), np.float32)
+            # Casting the whole table is not worth it for a few texts; but if it has been done, these need no casting.
+            table = self.__dict__.get("_batch_table", self.table)
             for index, text in enumerate(texts):
-                vectors[index] = mean_vector(self.table, self._ids(text))
+                vectors[index] = mean_vector(table, self._ids(text))
         else:
             vectors = self._encode_batches(texts, batch_size, show_progress_bar, num_threads)
         return normalized(vectors) if self.table.normalize else vectors

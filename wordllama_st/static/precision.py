@@ -11,6 +11,7 @@ from wordllama_st.errors import ArgumentError
 
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 
+_PRECISIONS = get_args(Precision)
 #: Buckets between the least and the largest value of a dimension, for 8 bits.
 _BUCKETS = 255
 
@@ -21,8 +22,8 @@ def check_precision(precision: str) -> None:
     Raises:
         ArgumentError: It lists those that there are.
     """
-    if precision not in get_args(Precision):
-        raise ArgumentError(f"The precision is one of {', '.join(get_args(Precision))}, not {precision!r}.")
+    if precision not in _PRECISIONS:
+        raise ArgumentError(f"The precision is one of {', '.join(_PRECISIONS)}, not {precision!r}.")
 
 
 def quantize_embeddings(
