@@ -57,6 +57,14 @@ ADAPTERS = {
         documents="embed_documents",
         normalize=True,
     ),
+    "llama-index": Adapter(
+        core="from llama_index.core.base.embeddings.base import BaseEmbedding",
+        load="from llama_index.embeddings.wordllama import WordLlamaEmbedding",
+        construct="WordLlamaEmbedding()",
+        query="get_query_embedding",
+        documents="get_text_embedding_batch",
+        normalize=True,
+    ),
 }
 
 
