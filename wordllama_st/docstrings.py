@@ -8,12 +8,15 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 #: Folders whose docstrings say little about what a package does.
 SKIPPED_FOLDERS = {"tests", "test", "testing", "_vendor", "vendored"}
 MIN_SUMMARY_WORDS = 3
 MIN_BODY_CHARACTERS = 80
 MAX_CHARACTERS = 1500
+
+DefinitionNode: TypeAlias = "ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef"
 
 
 @dataclass(frozen=True)
@@ -63,24 +66,39 @@ def harvest(package: Path, limit: int | None = None) -> list[Docstring]:
     return found
 
 
+def parse(source: str) -> ast.Module:
+    """Parse Python without a word about what is odd in it.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: As :func:`ast.parse`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes in other people's sources
+        return ast.parse(source)
+
+
+def definitions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, DefinitionNode]]:
+    """The public classes, functions and methods of a module with their qualified names, documented or not, in order."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not child.name.startswith("_"):
+            yield prefix + child.name, child
+            if isinstance(child, ast.ClassDef):
+                yield from definitions(child, prefix + child.name + ".")
+
+
+def summary_and_body(node: DefinitionNode | ast.Module) -> tuple[str, str]:
+    """A docstring's first paragraph, on one line, and the rest as written; empty where there is none."""
+    summary, _, body = (ast.get_docstring(node) or "").partition("\n\n")
+    return " ".join(summary.split()), body.strip()
+
+
 def _in_file(path: Path, package: str) -> Iterator[Docstring]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in other people's sources
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError, OSError, RecursionError):
         return  # templates and sources of other Python versions
-    yield from _in_node(tree, package, "")
-
-
-def _in_node(node: ast.AST, package: str, prefix: str) -> Iterator[Docstring]:
-    for child in ast.iter_child_nodes(node):
-        if not isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) or child.name.startswith("_"):
-            continue
-        name = prefix + child.name
-        summary, _, body = (ast.get_docstring(child) or "").partition("\n\n")
-        summary, body = " ".join(summary.split()), body.strip()[:MAX_CHARACTERS]
+    for name, node in definitions(tree):
+        summary, body = summary_and_body(node)
+        body = body[:MAX_CHARACTERS]
         if len(summary.split()) >= MIN_SUMMARY_WORDS and len(body) >= MIN_BODY_CHARACTERS:
             yield Docstring(package, name, summary[:MAX_CHARACTERS], body)
-        if isinstance(child, ast.ClassDef):
-            yield from _in_node(child, package, name + ".")
