@@ -10,7 +10,13 @@ from tokenizers import Tokenizer
 
 from wordllama_st import Codebook, build_model, initialize
 from wordllama_st.errors import ArgumentError
-from wordllama_st.initialize import frequency_weights, principal_components, rank_weights, stopword_weights
+from wordllama_st.initialize import (
+    frequency_weights,
+    principal_components,
+    rank_frequencies,
+    stopword_weights,
+    token_frequencies,
+)
 
 
 @pytest.fixture
@@ -61,7 +67,7 @@ def test_stopwords_count_for_less_with_and_without_the_mark_of_a_words_beginning
 
 def test_frequent_tokens_count_for_less(tokenizer: Tokenizer) -> None:
     texts = [text for pair in made_up_pairs(100) for text in pair]
-    weights = frequency_weights(tokenizer, tokenizer.get_vocab_size(), iter(texts), batch_size=7)
+    weights = frequency_weights(token_frequencies(tokenizer, tokenizer.get_vocab_size(), iter(texts), batch_size=7))
     the, rare = (tokenizer.token_to_id(token) for token in ("Ġthe", "Ġotter"))
     assert 0 < weights[the] < weights[rare] < 1
     # a / (a + p), from a count of our own
@@ -70,10 +76,44 @@ def test_frequent_tokens_count_for_less(tokenizer: Tokenizer) -> None:
     assert weights[the] == pytest.approx(1e-3 / (1e-3 + ids.count(the) / (len(ids) + unseen)), rel=1e-4)
 
 
-def test_without_a_corpus_the_first_ids_count_for_less() -> None:
-    weights = rank_weights(1000)
-    assert (weights.diff() > 0).all()
-    assert 0 < weights[0] < weights[-1] < 1
+def test_without_a_corpus_the_first_ids_count_for_less(tokenizer: Tokenizer) -> None:
+    frequencies = rank_frequencies(tokenizer, tokenizer.get_vocab_size())
+    assert frequencies.sum() == pytest.approx(1, abs=1e-5)
+    assert (frequencies.diff() <= 0).all()
+    # A byte-level vocabulary begins with the 256 bytes, in an order that says nothing of how frequent they are.
+    assert len(set(frequencies[:256].tolist())) == 1
+    weights = frequency_weights(frequencies)
+    assert 0 < weights[256] < weights[-1] < 1
+
+
+def test_places_kept_free_have_no_rank(codebook: Codebook) -> None:
+    tokenizer = Tokenizer.from_str(codebook.tokenizer.to_str())
+    tokenizer.add_tokens([f"[unused{number}]" for number in range(50)])
+    frequencies = rank_frequencies(tokenizer, tokenizer.get_vocab_size())
+    assert len(set(frequencies[-51:].tolist())) == 1
+
+
+def test_components_are_those_of_what_occurs(codebook: Codebook) -> None:
+    """A token that no text has does not decide which directions are kept, however long its vector is."""
+    table = codebook.weight.clone()
+    table[:2] = 0
+    table[0, -1], table[1, -1] = 1000, -1000  # opposite ones, for the direction of the mean is in no component
+    importance = torch.ones(len(table))
+    importance[:2] = 1e-9
+    longest = Codebook(table, codebook.tokenizer)
+    everywhere, where_it_occurs = (principal_components(longest, 4, importance=given) for given in (None, importance))
+    assert everywhere[:, -1].abs().max() > 0.9
+    assert where_it_occurs[:, -1].abs().max() < 0.9
+
+
+def test_a_corpus_goes_with_the_weights_that_are_counted_in_it(codebook: Codebook) -> None:
+    for settings in ({"token_weights": "corpus"}, {"corpus": ["a text"]}, {"token_weights": "rank", "corpus": ["a"]}):
+        with pytest.raises(ArgumentError, match="corpus"):
+            build_model(codebook, **settings)  # type: ignore[arg-type]
+    texts = [text for pair in made_up_pairs(50) for text in pair]
+    model = build_model(codebook, dim=8, token_weights="corpus", corpus=texts)
+    lengths = np.linalg.norm(model.encode(["Ġthe".replace("Ġ", " "), " otter"]), axis=1)
+    assert lengths[0] < lengths[1]
 
 
 @pytest.mark.parametrize("activation", ["gelu", "relu", "softplus", "identity"])

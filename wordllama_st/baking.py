@@ -71,6 +71,7 @@ def bake(
     dim: int | None = None,
     dtype: StaticDtype = "float32",
     overwrite: bool = False,
+    made_from: Sequence[str] = (),
     show_progress_bar: bool | None = None,
 ) -> SentenceTransformer: ...
 
@@ -83,6 +84,7 @@ def bake(
     dim: Sequence[int],
     dtype: StaticDtype = "float32",
     overwrite: bool = False,
+    made_from: Sequence[str] = (),
     show_progress_bar: bool | None = None,
 ) -> dict[int, SentenceTransformer]: ...
 
@@ -94,6 +96,7 @@ def bake(
     dim: int | Sequence[int] | None = None,
     dtype: StaticDtype = "float32",
     overwrite: bool = False,
+    made_from: Sequence[str] = (),
     show_progress_bar: bool | None = None,
 ) -> SentenceTransformer | dict[int, SentenceTransformer]:
     """Turn a trained model into a static one that the stock library loads with nothing of this package installed.
@@ -115,6 +118,7 @@ def bake(
             quarter, with a scale for each token; it is written in the model2vec layout, which has a place for scales,
             and which the stock class reads from version 6.2 on.
         overwrite: Whether to replace what is at ``path``.
+        made_from: Statements for the model card, beside those that the model itself tells.
         show_progress_bar: None shows it when this package logs at INFO, as the library does.
 
     Returns:
@@ -155,7 +159,7 @@ def bake(
     for d, output in outputs.items():
         shape = tables[d].weight.shape
         scores = _scores(card_data, d, width)
-        card = static_model_card(output.name, (shape[0], shape[1]), _origin(model, card_data), scores)
+        card = static_model_card(output.name, (shape[0], shape[1]), [*_origin(model, card_data), *made_from], scores)
         layout = model2vec_format if dtype == "int8" else stock_format
         layout.save(tables[d], output, card=card, settings=settings, overwrite=overwrite)
     baked = {d: SentenceTransformer(modules=stock_modules(tables[d]), **settings) for d in dims}

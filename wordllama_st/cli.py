@@ -1,4 +1,5 @@
-"""The command line: ``wordllama-st models | pull | extract | inspect | train | bake | encode | demo``."""
+"""The command line: ``wordllama-st models | pull | extract | inspect | train | distill |
+finetune | adapt | bake | evaluate | explain | encode | demo``."""
 
 from __future__ import annotations
 
@@ -15,12 +16,17 @@ from typing import TYPE_CHECKING, TypeAlias
 from safetensors import SafetensorError
 
 from wordllama_st import __version__, models
-from wordllama_st.errors import OutputExistsError, WordLlamaSTError
+from wordllama_st.errors import ArgumentError, OutputExistsError, WordLlamaSTError
 from wordllama_st.extras import require
 from wordllama_st.staging import check_output
 
 if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
     from wordllama_st.codebook.provenance import Provenance
+
+#: How much fine-tuning holds a token's vector to where it started, unless told otherwise; found by measuring.
+STAY_CLOSE = 30.0
 
 ST = ("st", "torch", "sentence_transformers")
 TRAIN = ("train", "torch", "sentence_transformers", "datasets", "accelerate")
@@ -35,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     warnings.filterwarnings("ignore", module="torch")
-    for library in ("sentence_transformers", "datasets"):
+    for library in ("sentence_transformers", "datasets", "pypdf"):
         logging.getLogger(library).setLevel(logging.CRITICAL)  # what they report as errors is raised as well
     try:
         options.run(options)
@@ -63,7 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_extract(commands)
     _add_inspect(commands)
     _add_train(commands)
+    _add_distill(commands)
+    _add_finetune(commands)
+    _add_adapt(commands)
     _add_bake(commands)
+    _add_evaluate(commands)
+    _add_explain(commands)
     _add_encode(commands)
     _add_demo(commands)
     return parser
@@ -234,14 +245,8 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument(
         "codebook", help="directory of a codebook, checkpoint, trained or static model, or a released model's name"
     )
-    parser.add_argument("dataset", help=".csv, .tsv, .json, .jsonl or .parquet file, or the id of a Hub dataset")
+    _add_datasets(parser)
     _add_output(parser, "the trained model's directory")
-    data = parser.add_argument_group("data")
-    data.add_argument("--columns", nargs="+", metavar="NAME", help="the columns to use, in order (default: all)")
-    data.add_argument("--split", default="train", help="split of a Hub dataset (default: %(default)s)")
-    data.add_argument(
-        "--hold-out", type=_share, default=0.1, metavar="SHARE", help="rows kept for evaluation (default: %(default)s)"
-    )
     model = parser.add_argument_group("model")
     model.add_argument("--dim", type=_positive, help="length of the vectors (default: 256)")
     model.add_argument(
@@ -255,33 +260,179 @@ def _add_train(commands: Commands) -> None:
     model.add_argument(
         "--token-weights",
         choices=("ones", "stopwords", "rank"),
-        help="what tokens count for at the start (default: ones)",
+        help="what tokens count for at the start (default: ones); by rank, less for the first of the vocabulary",
     )
     model.add_argument(
         "--hidden-features", type=_positive, metavar="N", help="project each token through a hidden layer"
     )
+    model.add_argument("--binary", action="store_true", help="train sign embeddings, by straight-through estimation")
     training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=_positive_real, default=3.0, help="default: %(default)s")
-    training.add_argument("--batch-size", type=_positive, metavar="ROWS", help="default: 256, fewer for little data")
-    training.add_argument(
-        "--learning-rate", type=_positive_real, default=1e-3, metavar="LR", help="default: %(default)s"
-    )
+    _add_training(training, epochs=3.0)
     training.add_argument("--max-seq-length", type=_positive, metavar="N", help="tokens read of a text (default: all)")
     training.add_argument("--bf16", action="store_true", help="mixed precision")
-    training.add_argument("--seed", type=int, default=42, help="default: %(default)s")
-    training.add_argument(
-        "--checkpoint-dir", type=Path, metavar="DIR", help="keep checkpoints there, and go on from the last of them"
-    )
+    _add_checkpoints(training)
     parser.set_defaults(run=_train)
 
 
 def _train(options: argparse.Namespace) -> None:
     require(*TRAIN)
     check_output(options.out, overwrite=options.overwrite)
-    _check_apart(options.out, options.codebook, options.dataset)
+    _check_apart(options.out, options.codebook, *options.datasets)
     from wordllama_st.train_command import train_and_save
 
     train_and_save(options, echo=print)
+
+
+def _add_datasets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "datasets",
+        nargs="+",
+        metavar="dataset",
+        help=".csv, .tsv, .json, .jsonl or .parquet file, or the id of a Hub dataset; several are trained together",
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--columns", nargs="+", metavar="NAME", help="the columns to use, in order (default: all)")
+    data.add_argument("--split", default="train", help="split of a Hub dataset (default: %(default)s)")
+    _add_hold_out(data, 0.1)
+    data.add_argument(
+        "--mine-negatives",
+        type=_positive,
+        metavar="N",
+        help="give each pair the N texts of others that the untrained model finds nearest, as hard negatives",
+    )
+
+
+def _add_hold_out(group: argparse._ArgumentGroup, share: float) -> None:
+    group.add_argument(
+        "--hold-out", type=_share, default=share, metavar="SHARE", help="kept for evaluation (default: %(default)s)"
+    )
+
+
+def _add_training(group: argparse._ArgumentGroup, epochs: float) -> None:
+    group.add_argument("--epochs", type=_positive_real, default=epochs, help="default: %(default)s")
+    group.add_argument("--batch-size", type=_positive, metavar="ROWS", help="default: 256, fewer for little data")
+    group.add_argument(
+        "--learning-rate",
+        type=_positive_real,
+        metavar="LR",
+        help="default: 1e-3 for a projection, 3e-3 for the rows of a table",
+    )
+    group.add_argument("--seed", type=int, default=42, help="default: %(default)s")
+
+
+def _add_checkpoints(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--checkpoint-dir", type=Path, metavar="DIR", help="keep checkpoints there, and go on from the last of them"
+    )
+
+
+def _add_closeness(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--stay-close",
+        type=_not_negative,
+        default=STAY_CLOSE,
+        metavar="STRENGTH",
+        help="how much each token's vector is held to where it started (default: %(default)s)",
+    )
+
+
+def _add_distill(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "distill",
+        "make a static model that takes after a teacher, from plain text",
+        "Make a static model of a token table that takes after any SentenceTransformer, from unlabelled plain text. "
+        "The teacher's vectors are computed once and kept; an interrupted run goes on where it stopped.",
+    )
+    parser.add_argument(
+        "codebook", help="directory of a codebook, checkpoint or static model, or a released model's name"
+    )
+    parser.add_argument(
+        "texts", nargs="+", type=Path, help="UTF-8, a text a line; or .csv, .tsv, .json, .jsonl, .parquet: all texts"
+    )
+    _add_output(parser, "the static model's directory")
+    teacher = parser.add_argument_group("teacher")
+    teacher.add_argument("--teacher", required=True, help="a SentenceTransformer's directory, or its id on the Hub")
+    teacher.add_argument("--cache", type=Path, metavar="DIR", help="where to keep its vectors (default: OUT-teacher)")
+    teacher.add_argument("--teacher-batch-size", type=_positive, default=32, metavar="N", help="default: %(default)s")
+    teacher.add_argument("--teacher-bf16", action="store_true", help="run it in bfloat16, faster on many processors")
+    teacher.add_argument("--teacher-prompt", metavar="NAME", help="one of its prompts, to put in front of each text")
+    teacher.add_argument("--teacher-similarity", choices=("cosine",), help="what to compare its vectors by instead")
+    training = parser.add_argument_group("training")
+    training.add_argument("--dim", type=_positive, default=256, help="length of the vectors (default: %(default)s)")
+    training.add_argument(
+        "--every-row", action="store_true", help="train every row of the table, not projection and token weights alone"
+    )
+    training.add_argument("--binary", action="store_true", help="train sign embeddings, by straight-through estimation")
+    _add_training(training, epochs=2.0)
+    training.set_defaults(batch_size=1024)
+    _add_checkpoints(training)
+    parser.set_defaults(run=_distill)
+
+
+def _distill(options: argparse.Namespace) -> None:
+    require(*TRAIN)
+    _check_apart(options.out, options.codebook, *map(str, options.texts))
+    from wordllama_st.distill_command import run
+
+    run(options, echo=print)
+
+
+def _add_finetune(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "finetune",
+        "train a static model further, released or your own",
+        "Train every row of a static model's table on your data. Tokens that are not in it stay where they are, and "
+        "the others are held to where they started.",
+    )
+    parser.add_argument("model", help="directory of a static model, a released model's name, or a Hub id")
+    _add_datasets(parser)
+    _add_output(parser, "the static model's directory")
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--matryoshka-dims", type=_positive, nargs="+", metavar="DIM", help="default: the model's and its halves to 64"
+    )
+    training.add_argument("--binary", action="store_true", help="train sign embeddings, by straight-through estimation")
+    _add_closeness(training)
+    _add_training(training, epochs=3.0)
+    training.add_argument("--bf16", action="store_true", help="mixed precision")
+    _add_checkpoints(training)
+    parser.set_defaults(run=_finetune)
+
+
+def _finetune(options: argparse.Namespace) -> None:
+    require(*TRAIN)
+    _check_apart(options.out, options.model, *options.datasets)
+    from wordllama_st.finetune_command import run
+
+    run(options, echo=print)
+
+
+def _add_adapt(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "adapt",
+        "let a static model learn a folder of documents, without labels",
+        "Form pairs from documents' structure (titles and sections, neighbouring passages, names and docstrings), "
+        "hold some documents out, train on the others, and show what retrieval among the held-out ones was and is.",
+    )
+    parser.add_argument("model", help="directory of a static model, a released model's name, or a Hub id")
+    parser.add_argument("folder", type=Path, help="text, Markdown, HTML, Python and PDF files, folders within it too")
+    _add_output(parser, "the static model's directory")
+    _add_hold_out(parser.add_argument_group("data"), 0.15)
+    training = parser.add_argument_group("training")
+    _add_closeness(training)
+    _add_training(training, epochs=3.0)
+    parser.set_defaults(run=_adapt)
+
+
+def _adapt(options: argparse.Namespace) -> None:
+    require(*TRAIN)
+    _check_apart(options.out, options.model, str(options.folder))
+    from wordllama_st.adapt_command import run
+
+    run(options, echo=print)
 
 
 def _add_bake(commands: Commands) -> None:
@@ -290,9 +441,10 @@ def _add_bake(commands: Commands) -> None:
         "bake",
         "turn a trained model into a static one",
         "Turn a trained model into a table of token vectors that SentenceTransformer(DIR) loads with wordllama-st "
-        "not installed, in any version since 3.2. The result is checked against the model before it is written.",
+        "not installed, in any version since 3.2. The result is checked against the model before it is written. With "
+        "--no-train, make one of a token table as it is: principal components, and less for frequent tokens.",
     )
-    parser.add_argument("model", help="a directory that `train` or save_pretrained wrote")
+    parser.add_argument("model", help="a directory that `train` or save_pretrained wrote; with --no-train, a codebook")
     _add_output(parser, "the static model's directory; with several dims, DIR-256 and so on")
     parser.add_argument(
         "--dim", type=_positive, nargs="+", metavar="DIM", help="Matryoshka dims to cut to (default: the model's own)"
@@ -303,18 +455,28 @@ def _add_bake(commands: Commands) -> None:
         default="float32",
         help="default: %(default)s; int8 is for StaticEncoder, model2vec and sentence-transformers from 6.2 on",
     )
+    parser.add_argument("--no-train", action="store_true", help="make a model of a codebook or checkpoint as it is")
+    parser.add_argument(
+        "--corpus",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="with --no-train: plain text to count tokens in (default: guess by the vocabulary's order)",
+    )
     parser.set_defaults(run=_bake)
 
 
 def _bake(options: argparse.Namespace) -> None:
     require(*ST)
     _check_apart(options.out, options.model)
+    if options.corpus and not options.no_train:
+        raise ArgumentError("--corpus is for --no-train: a trained model has its token weights.")
     from wordllama_st.baking import bake
     from wordllama_st.load import load_model
 
     dims = options.dim if options.dim and len(options.dim) > 1 else (options.dim or [None])[0]
     bake(
-        load_model(options.model),
+        _untrained(options) if options.no_train else load_model(options.model),
         options.out,
         dim=dims,
         dtype=options.dtype,
@@ -323,6 +485,61 @@ def _bake(options: argparse.Namespace) -> None:
     )
     for output in [f"{options.out}-{dim}" for dim in dims] if isinstance(dims, list) else [options.out]:
         print(output)
+
+
+def _untrained(options: argparse.Namespace) -> SentenceTransformer:
+    from wordllama_st.build import build_model
+    from wordllama_st.codebook import Codebook
+
+    codebook = Codebook.from_pretrained(options.model)
+    dim = max(options.dim or [256])
+    if not options.corpus:
+        return build_model(codebook, dim, token_weights="rank")
+    require(*TRAIN)
+    from wordllama_st.texts import read_texts
+
+    return build_model(codebook, dim, token_weights="corpus", corpus=read_texts(options.corpus))
+
+
+def _add_evaluate(commands: Commands) -> None:
+    from wordllama_st.evaluate_command import add_arguments
+
+    parser = _command(
+        commands,
+        "evaluate",
+        "score models on your files",
+        "Score models, static ones and any other SentenceTransformer, on similarity, retrieval, classification and "
+        "clustering, at several dims and precisions, with their size and speed.",
+    )
+    add_arguments(parser)
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    require(*TRAIN)
+    from wordllama_st.evaluate_command import run
+
+    run(options, echo=print)
+
+
+def _add_explain(commands: Commands) -> None:
+    from wordllama_st.explain_command import add_arguments
+
+    parser = _command(
+        commands,
+        "explain",
+        "see why two texts are similar",
+        "Take the similarity of two texts apart into what each pair of their tokens contributes, exactly and without "
+        "torch. Put -- before a text that begins with a dash.",
+    )
+    add_arguments(parser)
+    parser.set_defaults(run=_explain)
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from wordllama_st.explain_command import run
+
+    run(options, echo=print)
 
 
 def _add_encode(commands: Commands) -> None:
@@ -378,6 +595,13 @@ def _positive_real(text: str) -> float:
     number = float(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _not_negative(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from zero up")
     return number
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from glob import escape
@@ -11,6 +11,7 @@ from pathlib import Path
 from datasets import Dataset, Value, load_dataset
 
 from wordllama_st.errors import DatasetError, reason
+from wordllama_st.text_files import check_utf8, tsv_quoting
 
 #: File suffix -> the datasets builder that reads it.
 FILE_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -67,7 +68,7 @@ def read_training_data(source: str, columns: Sequence[str] | None = None, split:
         DatasetError: If there is no such file, or it cannot be read, or no usable columns are in it, or a cell is
             empty or no text, or there is but one row.
     """
-    return understand(_read(source, split), columns, source)
+    return understand(read_rows(source, split), columns, source)
 
 
 def understand(rows: Dataset, columns: Sequence[str] | None = None, name: str = "dataset") -> TrainingData:
@@ -81,9 +82,9 @@ def understand(rows: Dataset, columns: Sequence[str] | None = None, name: str = 
     if columns and len(set(columns)) < len(columns):
         raise DatasetError(f"A column is named twice in {', '.join(columns)}.")
     chosen = list(columns or rows.column_names)
-    texts = [column for column in chosen if _is_text(rows, column)]
+    texts = [column for column in chosen if is_text(rows, column)]
     labels = [column for column in chosen if column not in texts and (columns or column.lower() in LABEL_COLUMNS)]
-    scored = len(labels) == 1 and len(texts) == 2 and _is_number(rows, labels[0])
+    scored = len(labels) == 1 and len(texts) == 2 and is_number(rows, labels[0])
     if not scored and (labels or len(texts) < 2):
         for column in chosen:
             _check_kind(rows, column, name)
@@ -95,7 +96,7 @@ def understand(rows: Dataset, columns: Sequence[str] | None = None, name: str = 
     if len(rows) < 2:
         raise DatasetError(f"{name} has {len(rows)} row{'s' * (len(rows) != 1)}; training compares rows, two at least.")
     for column in texts:
-        _check_texts(rows, column, name)
+        check_texts(rows, column, name)
     for column in labels:
         _check_numbers(rows, column, name)
     kind = Kind.SCORED_PAIRS if scored else Kind.PAIRS if len(texts) == 2 else Kind.TRIPLETS
@@ -115,7 +116,17 @@ def _names(kind: Kind, texts: int) -> list[str]:
     return ["anchor", "positive", *negatives][:texts]
 
 
-def _read(source: str, split: str) -> Dataset:
+def read_rows(source: str, split: str = "train", *, header: bool = True) -> Dataset:
+    """Read a dataset, whatever its columns.
+
+    Args:
+        source: As for :func:`read_training_data`.
+        split: Which split of a Hub dataset.
+        header: Whether a .csv or .tsv file has one; the columns of a file without are ``"0"``, ``"1"`` and so on.
+
+    Raises:
+        DatasetError: If there is no such file, or it cannot be read, or has no rows.
+    """
     path = Path(source)
     if path.suffix.lower() not in FILE_FORMATS or path.is_dir():
         if path.exists():
@@ -129,9 +140,15 @@ def _read(source: str, split: str) -> Dataset:
     if path.stat().st_size == 0:
         raise DatasetError(f"{source} is empty.")
     options: dict[str, object] = {}
+    if FILE_FORMATS[path.suffix.lower()] != "parquet":
+        check_utf8(path)
     if FILE_FORMATS[path.suffix.lower()] == "csv":
         # A text may well be "None" or "NA"; only an empty cell is empty.
-        options = {"keep_default_na": False, "na_values": [""], "sep": "\t" if path.suffix.lower() == ".tsv" else ","}
+        options = {"keep_default_na": False, "na_values": [""]}
+        if path.suffix.lower() == ".tsv":
+            options |= {"sep": "\t", "quoting": tsv_quoting(path)}
+        if not header:
+            options["header"] = None
     try:
         return load_dataset(FILE_FORMATS[path.suffix.lower()], data_files=escape(str(path)), split="train", **options)
     except Exception as error:
@@ -144,11 +161,13 @@ def _type(rows: Dataset, column: str) -> str:
     return str(getattr(rows.features[column], "dtype", type(rows.features[column]).__name__))
 
 
-def _is_text(rows: Dataset, column: str) -> bool:
+def is_text(rows: Dataset, column: str) -> bool:
+    """Whether a column has texts in it."""
     return _type(rows, column) in ("string", "large_string", "string_view")
 
 
-def _is_number(rows: Dataset, column: str) -> bool:
+def is_number(rows: Dataset, column: str) -> bool:
+    """Whether a column has numbers in it."""
     return _type(rows, column).startswith(("int", "uint", "float", "bool"))
 
 
@@ -161,7 +180,12 @@ def _check_kind(rows: Dataset, column: str, name: str) -> None:
                 raise DatasetError(f"{name}, row {index + 1}: the cell {column!r} is {cell!r}, not a text.")
 
 
-def _check_texts(rows: Dataset, column: str, name: str) -> None:
+def check_texts(rows: Dataset | Mapping[str, Sequence[object]], column: str, name: str) -> None:
+    """Refuse a column with a cell that is empty or no text.
+
+    Raises:
+        DatasetError: It names the first such row.
+    """
     for index, text in enumerate(rows[column]):
         if not isinstance(text, str) or not text.strip():
             raise DatasetError(f"{name}, row {index + 1}: the cell {column!r} is empty. Fill or drop it.")

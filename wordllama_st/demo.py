@@ -23,7 +23,6 @@ from wordllama_st.codebook import Codebook
 from wordllama_st.data import Kind, TrainingData
 from wordllama_st.docstrings import Docstring, harvest, installed_packages
 from wordllama_st.formats import wordllama as wordllama_format
-from wordllama_st.initialize import frequency_weights
 from wordllama_st.modules.stock import stock_modules
 from wordllama_st.staging import check_output
 from wordllama_st.training import retrieval_evaluator, train
@@ -89,8 +88,7 @@ def run(output: Path, *, overwrite: bool = False, echo: Callable[[str], None] = 
 
     clock = time.perf_counter()
     texts = (text for docstring in corpus.train for text in (docstring.name, docstring.summary, docstring.body))
-    token_weights = frequency_weights(codebook.tokenizer, codebook.num_embeddings, texts)
-    model = build_model(codebook, dim=DIMS[0], initialize="identity", token_weights=token_weights)
+    model = build_model(codebook, dim=DIMS[0], initialize="identity", token_weights="corpus", corpus=texts)
     model.model_card_data.generate_widget_examples = False
     data = {task: _training_data(corpus.train, task) for task in TASKS}
     train(model, data, dims=DIMS, epochs=EPOCHS)

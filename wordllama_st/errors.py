@@ -44,6 +44,14 @@ class DatasetError(WordLlamaSTError, ValueError):
     """Training data that no loss can be fed with."""
 
 
+class DocumentError(WordLlamaSTError, ValueError):
+    """Documents that cannot be read, or that no training pairs can be made of."""
+
+
+class EvaluationError(WordLlamaSTError, ValueError):
+    """A model whose vectors no score can be computed of."""
+
+
 class OutputExistsError(WordLlamaSTError, FileExistsError):
     """The output would replace something that is already there."""
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.evaluation import BaseEvaluator
 
 from wordllama_st import models
 from wordllama_st.build import build_model
 from wordllama_st.checkpoints import last_complete
 from wordllama_st.codebook import Codebook
-from wordllama_st.data import Kind, read_training_data
+from wordllama_st.data import Kind, TrainingData, read_training_data
 from wordllama_st.errors import ArgumentError
 from wordllama_st.formats import sentence_transformers as static_format
+from wordllama_st.hard_negatives import with_hard_negatives
 from wordllama_st.load import load_model
+from wordllama_st.modules import Binarize
 from wordllama_st.staging import staged_directory
 from wordllama_st.training import describe_loss, hold_out, make_evaluator, matryoshka_dims, train
 
@@ -38,19 +39,55 @@ MIN_ROWS_TO_HOLD_OUT = 20
 
 def train_and_save(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
     """Run the command with its parsed options; ``echo`` takes each line of the report."""
-    data = read_training_data(options.dataset, options.columns, options.split)
+    data = read_all(options)
     model = _starting_model(options)
-    dims = options.matryoshka_dims or matryoshka_dims(cast(int, model.get_embedding_dimension()))
-    ignored = f"; not used: {', '.join(data.ignored)}" if data.ignored else ""
-    echo(f"{data.name}: {len(data.rows):,} {data.kind.value} ({', '.join(data.used)}){ignored}")
-    echo(f"Loss: {describe_loss(data.kind, dims)}")
+    if options.binary and not isinstance(model[-1], Binarize):
+        model.append(Binarize())
+    train_and_report(model, data, options, echo)
+    with staged_directory(options.out, overwrite=options.overwrite) as staging:
+        model.save_pretrained(str(staging), model_name=options.out.name)
+    echo(f"Saved {options.out}. Next: wordllama-st bake {options.out} --out {options.out}-static")
 
-    held_out = None
-    if options.hold_out and len(data.rows) >= MIN_ROWS_TO_HOLD_OUT:
-        data, held_out = hold_out(data, options.hold_out, seed=options.seed)
-        echo(f"Held out for evaluation: {len(held_out.rows):,} rows")
-    evaluators = {dim: make_evaluator(held_out, f"{HELD_OUT}-{dim}", dim) for dim in dims} if held_out else {}
-    before = _evaluate(model, data.kind, evaluators)
+
+def read_all(options: argparse.Namespace) -> dict[str, TrainingData]:
+    """The datasets named, by a short name for each.
+
+    Raises:
+        DatasetError: If one cannot be read, or has no usable columns.
+        ArgumentError: If one is named twice.
+    """
+    if len(set(options.datasets)) < len(options.datasets):
+        raise ArgumentError(f"A dataset is named twice in {', '.join(options.datasets)}.")
+    stems = [Path(source).stem for source in options.datasets]
+    names = stems if len(set(stems)) == len(stems) else options.datasets
+    return {
+        name: read_training_data(source, options.columns, options.split)
+        for name, source in zip(names, options.datasets, strict=True)
+    }
+
+
+def train_and_report(
+    model: SentenceTransformer,
+    data: dict[str, TrainingData],
+    options: argparse.Namespace,
+    echo: Callable[[str], None],
+    *,
+    stay_close: float = 0.0,
+) -> None:
+    """Train a model in place, and hold it against its start on rows that are held out."""
+    dims = options.matryoshka_dims or matryoshka_dims(cast(int, model.get_embedding_dimension()))
+    held_out: dict[str, TrainingData] = {}
+    for name, part in data.items():
+        ignored = f"; not used: {', '.join(part.ignored)}" if part.ignored else ""
+        echo(f"{part.name}: {len(part.rows):,} {part.kind.value} ({', '.join(part.used)}){ignored}")
+        if options.hold_out and len(part.rows) >= MIN_ROWS_TO_HOLD_OUT:
+            data[name], held_out[name] = hold_out(part, options.hold_out, seed=options.seed)
+            echo(f"Held out for evaluation: {len(held_out[name].rows):,} rows")
+        if options.mine_negatives:
+            data[name] = with_hard_negatives(model, data[name], options.mine_negatives)
+            echo(f"With hard negatives: {len(data[name].rows):,} {data[name].kind.value}")
+        echo(f"Loss: {describe_loss(data[name].kind, dims)}")
+    before = _evaluate(model, held_out, dims)
     if options.checkpoint_dir and (checkpoint := last_complete(options.checkpoint_dir)):
         echo(f"Going on from {checkpoint}")
     start = time.perf_counter()
@@ -61,16 +98,16 @@ def train_and_save(options: argparse.Namespace, echo: Callable[[str], None]) -> 
         epochs=options.epochs,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
+        stay_close=stay_close,
         seed=options.seed,
         checkpoint_dir=options.checkpoint_dir,
         bf16=options.bf16,
     )
     echo(f"Trained for {time.perf_counter() - start:.0f} s")
-    for metric, score in _evaluate(model, data.kind, evaluators).items():
-        echo(f"{metric:<28} before {before[metric]:.4f}   after {score:.4f}")
-    with staged_directory(options.out, overwrite=options.overwrite) as staging:
-        model.save_pretrained(str(staging), model_name=options.out.name)
-    echo(f"Saved {options.out}. Next: wordllama-st bake {options.out} --out {options.out}-static")
+    after = _evaluate(model, held_out, dims)
+    width = max(map(len, after), default=0)
+    for metric, score in after.items():
+        echo(f"{metric:<{max(width, 28)}} before {before[metric]:.4f}   after {score:.4f}")
 
 
 def _starting_model(options: argparse.Namespace) -> SentenceTransformer:
@@ -99,12 +136,14 @@ def _trained_before(source: Path, options: argparse.Namespace) -> SentenceTransf
     return model
 
 
-def _evaluate(model: SentenceTransformer, kind: Kind, evaluators: dict[int, BaseEvaluator]) -> dict[str, float]:
+def _evaluate(model: SentenceTransformer, held_out: dict[str, TrainingData], dims: Sequence[int]) -> dict[str, float]:
     """Score a model on the held-out rows at every dim; the evaluators leave the scores in its model card too."""
     found: dict[str, float] = {}
-    for dim, evaluator in evaluators.items():
-        scores = cast(dict[str, float], evaluator(model))
-        found |= {
-            f"{name}, {dim} dims": scores[f"{HELD_OUT}-{dim}_{metric}"] for metric, name in REPORTED[kind].items()
-        }
+    for part_name, part in held_out.items():
+        label, prefix = (f"{HELD_OUT}-{part_name}", f"{part_name}: ") if len(held_out) > 1 else (HELD_OUT, "")
+        for dim in dims:
+            name = f"{label}-{dim}"
+            scores = cast(dict[str, float], make_evaluator(part, name, dim)(model))
+            for metric, shown in REPORTED[part.kind].items():
+                found[f"{prefix}{shown}, {dim} dims"] = scores[f"{name}_{metric}"]
     return found

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
-import torch
-from datasets import DatasetDict
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.base.evaluation import BaseEvaluator
-from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sentence_transformer.evaluation import (
     EmbeddingSimilarityEvaluator,
     InformationRetrievalEvaluator,
@@ -28,19 +20,18 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from sentence_transformers.util import cos_sim
 from torch import nn
-from transformers import ProgressCallback
 
-from wordllama_st.checkpoints import claim, digest, last_complete
 from wordllama_st.data import SCORE, Kind, TrainingData
 from wordllama_st.errors import ArgumentError, DatasetError
-from wordllama_st.modules import LLMTokenEmbedding
-from wordllama_st.progress import TrainingBar
+from wordllama_st.fitting import fit
+from wordllama_st.losses import StayClose, trained_table
+from wordllama_st.trainable import is_trainable_static
 
 #: Far above a transformer's: what is trained is one linear layer and one number per token.
-LEARNING_RATE = 1e-3
-#: WeightedPool's parameter, among the names of a model's. A token's weight is met rarely, so its steps are longer.
-TOKEN_WEIGHTS = r"\.weights$"
-TOKEN_WEIGHT_STEPS = 10
+PROJECTION_LEARNING_RATE = 1e-3
+#: For the rows of a table, in its own root mean square: Adam's steps have a length of their own, and tables differ in
+#: scale by a factor of fifteen.
+RELATIVE_ROWS_LEARNING_RATE = 0.05
 SMALLEST_MATRYOSHKA_DIM = 64
 
 
@@ -52,11 +43,30 @@ def matryoshka_dims(dim: int) -> list[int]:
     return dims
 
 
+def check_dims(dims: Sequence[int] | None, width: int) -> list[int]:
+    """The Matryoshka dims to train at, those of :func:`matryoshka_dims` if none are given.
+
+    Raises:
+        ArgumentError: If one is larger than the model's.
+    """
+    dims = list(dims or matryoshka_dims(width))
+    if max(dims) > width:
+        raise ArgumentError(f"The model's vectors have {width} dimensions; they cannot be trained at {max(dims)}.")
+    return dims
+
+
 def suitable_batch_size(rows: int) -> int:
     """256 rows to a step, because in-batch negatives are better with more of them, or fewer where there are few rows:
     an epoch of one or two steps teaches nothing.
     """
     return min(256, max(8, rows // 20))
+
+
+def suitable_learning_rate(model: SentenceTransformer) -> float:
+    """What suits a model of the two kinds: a projection with token weights, or a table whose rows are trained."""
+    if not is_trainable_static(model):
+        return PROJECTION_LEARNING_RATE
+    return RELATIVE_ROWS_LEARNING_RATE * float(trained_table(model).detach().float().square().mean().sqrt())
 
 
 def make_loss(model: SentenceTransformer, kind: Kind, dims: Sequence[int]) -> nn.Module:
@@ -121,7 +131,8 @@ def train(
     dims: Sequence[int] | None = None,
     epochs: float = 3,
     batch_size: int | None = None,
-    learning_rate: float = LEARNING_RATE,
+    learning_rate: float | None = None,
+    stay_close: float = 0.0,
     seed: int = 42,
     checkpoint_dir: str | Path | None = None,
     save_steps: int = 500,
@@ -131,12 +142,16 @@ def train(
     """Train a model in place, with the library's Trainer.
 
     Args:
-        model: As :func:`~wordllama_st.build_model` makes it.
+        model: As :func:`~wordllama_st.build_model` makes it, of which projection and token weights are trained; or a
+            static one, as :func:`~wordllama_st.trainable.load_trainable` loads it, every row of which is trained.
         data: What to train on; several by name are trained together, each batch from one of them.
         dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
         epochs: Times to go over the data.
         batch_size: Rows per step; see :func:`suitable_batch_size` if None.
-        learning_rate: Of the projection; the token weights take ten times that.
+        learning_rate: Of the projection (the token weights take ten times that), or of the rows. None takes what
+            suits the model.
+        stay_close: For a static model, how much the rows are held to where they start, see
+            :class:`~wordllama_st.losses.StayClose`; rows that no text uses stay there anyway.
         seed: Fixes the order of the rows.
         checkpoint_dir: Where to keep checkpoints, every ``save_steps``; if it has some, training goes on from the
             last complete one. None keeps none.
@@ -153,58 +168,27 @@ def train(
     """
     parts = data if isinstance(data, dict) else {"data": data}
     width = model.get_embedding_dimension() or 1
-    dims = dims or matryoshka_dims(width)
-    if max(dims) > width:
-        raise ArgumentError(f"The model's vectors have {width} dimensions; they cannot be trained at {max(dims)}.")
-    batch_size = batch_size or suitable_batch_size(sum(len(part.rows) for part in parts.values()))
-    checkpoint = None
-    if checkpoint_dir is not None:
-        claim(
-            Path(checkpoint_dir),
-            {
-                "model": [repr(module) for module in model],
-                "codebook": cast(LLMTokenEmbedding, model[0]).codebook.provenance.sha256,
-                "data": {name: digest(part.rows) for name, part in parts.items()},
-                "Matryoshka dims": list(dims),
-                "batch size": batch_size,
-                "learning rate": learning_rate,
-                "seed": seed,
-            },
-        )
-        checkpoint = last_complete(Path(checkpoint_dir))
+    dims = check_dims(dims, width)
     losses = {name: make_loss(model, part.kind, dims) for name, part in parts.items()}
-    with TemporaryDirectory() as scratch:
-        output_dir = str(checkpoint_dir or scratch)
-        settings: dict[str, Any] = {
-            "num_train_epochs": epochs,
-            "per_device_train_batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "learning_rate_mapping": {TOKEN_WEIGHTS: TOKEN_WEIGHT_STEPS * learning_rate},
-            "lr_scheduler_type": "linear",
-            # A text that is in a batch twice would be its own negative.
-            "batch_sampler": BatchSamplers.NO_DUPLICATES,
-            "seed": seed,
-            "disable_tqdm": not show_progress_bar,
-            "logging_steps": 10,
-            "report_to": "none",
-            "dataloader_pin_memory": torch.cuda.is_available(),
-            "save_strategy": "no" if checkpoint_dir is None else "steps",
-            "save_steps": save_steps,
-            "save_total_limit": 2,
-        }
-        trainer = SentenceTransformerTrainer(
-            model=model,
-            args=SentenceTransformerTrainingArguments(output_dir, **(settings | arguments)),
-            train_dataset=DatasetDict({name: part.rows for name, part in parts.items()}),
-            loss=losses,
-        )
-        if show_progress_bar:
-            trainer.remove_callback(ProgressCallback)
-            trainer.add_callback(TrainingBar)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise ArgumentError(f"Training diverged. Try a learning rate well below {learning_rate:g}.")
-    return trainer
+    is_static = is_trainable_static(model)
+    if stay_close:
+        if not is_static:
+            raise ArgumentError("Staying close is for static models, whose rows are trained; this one has none.")
+        losses = {name: StayClose(loss, model, stay_close) for name, loss in losses.items()}
+    return fit(
+        model,
+        {name: part.rows for name, part in parts.items()},
+        losses,
+        epochs=epochs,
+        batch_size=batch_size or suitable_batch_size(sum(len(part.rows) for part in parts.values())),
+        learning_rate=learning_rate or suitable_learning_rate(model),
+        seed=seed,
+        checkpoint_dir=checkpoint_dir,
+        save_steps=save_steps,
+        show_progress_bar=show_progress_bar,
+        run={"Matryoshka dims": dims, "closeness": stay_close},
+        **arguments,
+    )
 
 
 def hold_out(data: TrainingData, share: float, limit: int = 2000, seed: int = 42) -> tuple[TrainingData, TrainingData]:
