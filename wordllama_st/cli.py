@@ -5,31 +5,26 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
 from wordllama_st import __version__, models
-from wordllama_st.errors import ArgumentError, OutputExistsError, WordLlamaSTError
+from wordllama_st.command_line import ST, TRAIN, Commands, add_output, add_overwrite, check_apart, command, positive
+from wordllama_st.errors import ArgumentError, WordLlamaSTError
 from wordllama_st.extras import require
 from wordllama_st.staging import check_output
+from wordllama_st.training_commands import add_adapt, add_distill, add_finetune, add_train
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from wordllama_st.codebook.provenance import Provenance
-
-#: How much fine-tuning holds a token's vector to where it started, unless told otherwise; found by measuring.
-STAY_CLOSE = 30.0
-
-ST = ("st", "torch", "sentence_transformers")
-TRAIN = ("train", "torch", "sentence_transformers", "datasets", "accelerate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,10 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_pull(commands)
     _add_extract(commands)
     _add_inspect(commands)
-    _add_train(commands)
-    _add_distill(commands)
-    _add_finetune(commands)
-    _add_adapt(commands)
+    add_train(commands)
+    add_distill(commands)
+    add_finetune(commands)
+    add_adapt(commands)
     _add_bake(commands)
     _add_evaluate(commands)
     _add_explain(commands)
@@ -80,24 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-
-def _command(commands: Commands, name: str, summary: str, description: str) -> argparse.ArgumentParser:
-    return commands.add_parser(name, help=summary, description=description)
-
-
-def _add_output(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("--out", "-o", type=Path, required=True, metavar="DIR", help=what)
-    _add_overwrite(parser)
-
-
-def _add_overwrite(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
-
-
 def _add_models(commands: Commands) -> None:
-    parser = _command(commands, "models", "list the released models", "List the released models.")
+    parser = command(commands, "models", "list the released models", "List the released models.")
     parser.set_defaults(run=_models)
 
 
@@ -109,7 +88,7 @@ def _models(options: argparse.Namespace) -> None:
 
 
 def _add_pull(commands: Commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "pull",
         "write a released model as a directory",
@@ -118,7 +97,7 @@ def _add_pull(commands: Commands) -> None:
     parser.add_argument("name", help="one of `wordllama-st models`")
     parser.add_argument("--out", "-o", type=Path, metavar="DIR", help="default: ./NAME")
     parser.add_argument("--revision", help="branch, tag or commit of the model's Hub repository")
-    _add_overwrite(parser)
+    add_overwrite(parser)
     parser.set_defaults(run=_pull)
 
 
@@ -136,7 +115,7 @@ def _pull(options: argparse.Namespace) -> None:
 
 
 def _add_extract(commands: Commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "extract",
         "take the token table out of a language model",
@@ -149,7 +128,7 @@ def _add_extract(commands: Commands) -> None:
         help="a model on the Hub (ORG/MODEL; only the table is fetched), a checkpoint's or static model's directory, a "
         ".gguf file, a codebook, or a released model's name; several of one vocabulary are joined side by side",
     )
-    _add_output(parser, "the codebook's directory")
+    add_output(parser, "the codebook's directory")
     _add_source_options(parser)
     parser.add_argument(
         "--zero-added-tokens", action="store_true", help="give added tokens that have no row in the table one of zeros"
@@ -170,7 +149,7 @@ def _extract(options: argparse.Namespace) -> None:
     from wordllama_st.codebook import Codebook
 
     check_output(options.out, overwrite=options.overwrite)
-    _check_apart(options.out, *options.sources)
+    check_apart(options.out, *options.sources)
     codebooks = [
         Codebook.from_pretrained(
             source,
@@ -202,17 +181,10 @@ def _print_origin(made_from: Provenance) -> None:
         print(f"  with {made_from.zero_rows:,} rows of zeros for added tokens")
 
 
-def _check_apart(output: Path, *sources: str) -> None:
-    """Refuse an output that would replace what it is made from."""
-    for source in map(Path, sources):
-        if source.exists() and source.resolve().is_relative_to(output.resolve()):
-            raise OutputExistsError(f"{output} is, or holds, what it would be made from; choose another output.")
-
-
 def _add_inspect(commands: Commands) -> None:
     from wordllama_st.inspect_command import add_arguments
 
-    parser = _command(
+    parser = command(
         commands,
         "inspect",
         "look at a language model's token table",
@@ -233,210 +205,8 @@ def _inspect(options: argparse.Namespace) -> None:
     run(found, options, echo=print)
 
 
-def _add_train(commands: Commands) -> None:
-    parser = _command(
-        commands,
-        "train",
-        "train an embedder over a codebook",
-        "Train token weights and a projection over a frozen token table. The loss follows from the data's columns: "
-        "two texts are pairs that belong together, three or more are triplets (anchor, positive, negatives), two "
-        "texts and a number are scored pairs.",
-    )
-    parser.add_argument(
-        "codebook", help="directory of a codebook, checkpoint, trained or static model, or a released model's name"
-    )
-    _add_datasets(parser)
-    _add_output(parser, "the trained model's directory")
-    model = parser.add_argument_group("model")
-    model.add_argument("--dim", type=_positive, help="length of the vectors (default: 256)")
-    model.add_argument(
-        "--matryoshka-dims", type=_positive, nargs="+", metavar="DIM", help="default: DIM and its halves down to 64"
-    )
-    model.add_argument(
-        "--initialize",
-        choices=("pca", "identity", "random"),
-        help="the projection's start (default: identity for the table of a released or static model, pca for others)",
-    )
-    model.add_argument(
-        "--token-weights",
-        choices=("ones", "stopwords", "rank"),
-        help="what tokens count for at the start (default: ones); by rank, less for the first of the vocabulary",
-    )
-    model.add_argument(
-        "--hidden-features", type=_positive, metavar="N", help="project each token through a hidden layer"
-    )
-    model.add_argument("--binary", action="store_true", help="train sign embeddings, by straight-through estimation")
-    training = parser.add_argument_group("training")
-    _add_training(training, epochs=3.0)
-    training.add_argument("--max-seq-length", type=_positive, metavar="N", help="tokens read of a text (default: all)")
-    training.add_argument("--bf16", action="store_true", help="mixed precision")
-    _add_checkpoints(training)
-    parser.set_defaults(run=_train)
-
-
-def _train(options: argparse.Namespace) -> None:
-    require(*TRAIN)
-    check_output(options.out, overwrite=options.overwrite)
-    _check_apart(options.out, options.codebook, *options.datasets)
-    from wordllama_st.train_command import train_and_save
-
-    train_and_save(options, echo=print)
-
-
-def _add_datasets(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "datasets",
-        nargs="+",
-        metavar="dataset",
-        help=".csv, .tsv, .json, .jsonl or .parquet file, or the id of a Hub dataset; several are trained together",
-    )
-    data = parser.add_argument_group("data")
-    data.add_argument("--columns", nargs="+", metavar="NAME", help="the columns to use, in order (default: all)")
-    data.add_argument("--split", default="train", help="split of a Hub dataset (default: %(default)s)")
-    _add_hold_out(data, 0.1)
-    data.add_argument(
-        "--mine-negatives",
-        type=_positive,
-        metavar="N",
-        help="give each pair the N texts of others that the untrained model finds nearest, as hard negatives",
-    )
-
-
-def _add_hold_out(group: argparse._ArgumentGroup, share: float) -> None:
-    group.add_argument(
-        "--hold-out", type=_share, default=share, metavar="SHARE", help="kept for evaluation (default: %(default)s)"
-    )
-
-
-def _add_training(group: argparse._ArgumentGroup, epochs: float) -> None:
-    group.add_argument("--epochs", type=_positive_real, default=epochs, help="default: %(default)s")
-    group.add_argument("--batch-size", type=_positive, metavar="ROWS", help="default: 256, fewer for little data")
-    group.add_argument(
-        "--learning-rate",
-        type=_positive_real,
-        metavar="LR",
-        help="default: 1e-3 for a projection, 3e-3 for the rows of a table",
-    )
-    group.add_argument("--seed", type=int, default=42, help="default: %(default)s")
-
-
-def _add_checkpoints(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--checkpoint-dir", type=Path, metavar="DIR", help="keep checkpoints there, and go on from the last of them"
-    )
-
-
-def _add_closeness(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--stay-close",
-        type=_not_negative,
-        default=STAY_CLOSE,
-        metavar="STRENGTH",
-        help="how much each token's vector is held to where it started (default: %(default)s)",
-    )
-
-
-def _add_distill(commands: Commands) -> None:
-    parser = _command(
-        commands,
-        "distill",
-        "make a static model that takes after a teacher, from plain text",
-        "Make a static model of a token table that takes after any SentenceTransformer, from unlabelled plain text. "
-        "The teacher's vectors are computed once and kept; an interrupted run goes on where it stopped.",
-    )
-    parser.add_argument(
-        "codebook", help="directory of a codebook, checkpoint or static model, or a released model's name"
-    )
-    parser.add_argument(
-        "texts", nargs="+", type=Path, help="UTF-8, a text a line; or .csv, .tsv, .json, .jsonl, .parquet: all texts"
-    )
-    _add_output(parser, "the static model's directory")
-    teacher = parser.add_argument_group("teacher")
-    teacher.add_argument("--teacher", required=True, help="a SentenceTransformer's directory, or its id on the Hub")
-    teacher.add_argument("--cache", type=Path, metavar="DIR", help="where to keep its vectors (default: OUT-teacher)")
-    teacher.add_argument("--teacher-batch-size", type=_positive, default=32, metavar="N", help="default: %(default)s")
-    teacher.add_argument("--teacher-bf16", action="store_true", help="run it in bfloat16, faster on many processors")
-    teacher.add_argument("--teacher-prompt", metavar="NAME", help="one of its prompts, to put in front of each text")
-    teacher.add_argument("--teacher-similarity", choices=("cosine",), help="what to compare its vectors by instead")
-    training = parser.add_argument_group("training")
-    training.add_argument("--dim", type=_positive, default=256, help="length of the vectors (default: %(default)s)")
-    training.add_argument(
-        "--every-row", action="store_true", help="train every row of the table, not projection and token weights alone"
-    )
-    training.add_argument("--binary", action="store_true", help="train sign embeddings, by straight-through estimation")
-    _add_training(training, epochs=2.0)
-    training.set_defaults(batch_size=1024)
-    _add_checkpoints(training)
-    parser.set_defaults(run=_distill)
-
-
-def _distill(options: argparse.Namespace) -> None:
-    require(*TRAIN)
-    _check_apart(options.out, options.codebook, *map(str, options.texts))
-    from wordllama_st.distill_command import run
-
-    run(options, echo=print)
-
-
-def _add_finetune(commands: Commands) -> None:
-    parser = _command(
-        commands,
-        "finetune",
-        "train a static model further, released or your own",
-        "Train every row of a static model's table on your data. Tokens that are not in it stay where they are, and "
-        "the others are held to where they started.",
-    )
-    parser.add_argument("model", help="directory of a static model, a released model's name, or a Hub id")
-    _add_datasets(parser)
-    _add_output(parser, "the static model's directory")
-    training = parser.add_argument_group("training")
-    training.add_argument(
-        "--matryoshka-dims", type=_positive, nargs="+", metavar="DIM", help="default: the model's and its halves to 64"
-    )
-    training.add_argument("--binary", action="store_true", help="train sign embeddings, by straight-through estimation")
-    _add_closeness(training)
-    _add_training(training, epochs=3.0)
-    training.add_argument("--bf16", action="store_true", help="mixed precision")
-    _add_checkpoints(training)
-    parser.set_defaults(run=_finetune)
-
-
-def _finetune(options: argparse.Namespace) -> None:
-    require(*TRAIN)
-    _check_apart(options.out, options.model, *options.datasets)
-    from wordllama_st.finetune_command import run
-
-    run(options, echo=print)
-
-
-def _add_adapt(commands: Commands) -> None:
-    parser = _command(
-        commands,
-        "adapt",
-        "let a static model learn a folder of documents, without labels",
-        "Form pairs from documents' structure (titles and sections, neighbouring passages, names and docstrings), "
-        "hold some documents out, train on the others, and show what retrieval among the held-out ones was and is.",
-    )
-    parser.add_argument("model", help="directory of a static model, a released model's name, or a Hub id")
-    parser.add_argument("folder", type=Path, help="text, Markdown, HTML, Python and PDF files, folders within it too")
-    _add_output(parser, "the static model's directory")
-    _add_hold_out(parser.add_argument_group("data"), 0.15)
-    training = parser.add_argument_group("training")
-    _add_closeness(training)
-    _add_training(training, epochs=3.0)
-    parser.set_defaults(run=_adapt)
-
-
-def _adapt(options: argparse.Namespace) -> None:
-    require(*TRAIN)
-    _check_apart(options.out, options.model, str(options.folder))
-    from wordllama_st.adapt_command import run
-
-    run(options, echo=print)
-
-
 def _add_bake(commands: Commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "bake",
         "turn a trained model into a static one",
@@ -445,9 +215,9 @@ def _add_bake(commands: Commands) -> None:
         "--no-train, make one of a token table as it is: principal components, and less for frequent tokens.",
     )
     parser.add_argument("model", help="a directory that `train` or save_pretrained wrote; with --no-train, a codebook")
-    _add_output(parser, "the static model's directory; with several dims, DIR-256 and so on")
+    add_output(parser, "the static model's directory; with several dims, DIR-256 and so on")
     parser.add_argument(
-        "--dim", type=_positive, nargs="+", metavar="DIM", help="Matryoshka dims to cut to (default: the model's own)"
+        "--dim", type=positive, nargs="+", metavar="DIM", help="Matryoshka dims to cut to (default: the model's own)"
     )
     parser.add_argument(
         "--dtype",
@@ -468,7 +238,7 @@ def _add_bake(commands: Commands) -> None:
 
 def _bake(options: argparse.Namespace) -> None:
     require(*ST)
-    _check_apart(options.out, options.model)
+    check_apart(options.out, options.model)
     if options.corpus and not options.no_train:
         raise ArgumentError("--corpus is for --no-train: a trained model has its token weights.")
     from wordllama_st.baking import bake
@@ -504,7 +274,7 @@ def _untrained(options: argparse.Namespace) -> SentenceTransformer:
 def _add_evaluate(commands: Commands) -> None:
     from wordllama_st.evaluate_command import add_arguments
 
-    parser = _command(
+    parser = command(
         commands,
         "evaluate",
         "score models on your files",
@@ -525,7 +295,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _add_explain(commands: Commands) -> None:
     from wordllama_st.explain_command import add_arguments
 
-    parser = _command(
+    parser = command(
         commands,
         "explain",
         "see why two texts are similar",
@@ -545,7 +315,7 @@ def _explain(options: argparse.Namespace) -> None:
 def _add_encode(commands: Commands) -> None:
     from wordllama_st.encode_command import add_arguments
 
-    parser = _command(
+    parser = command(
         commands,
         "encode",
         "encode lines of text with a static model",
@@ -562,7 +332,7 @@ def _encode(options: argparse.Namespace) -> None:
 
 
 def _add_demo(commands: Commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "demo",
         "tune the embedded model on the docstrings of this machine",
@@ -572,7 +342,7 @@ def _add_demo(commands: Commands) -> None:
     parser.add_argument(
         "--out", "-o", type=Path, default=Path("demo-models"), metavar="DIR", help="default: ./%(default)s"
     )
-    _add_overwrite(parser)
+    add_overwrite(parser)
     parser.set_defaults(run=_demo)
 
 
@@ -582,34 +352,6 @@ def _demo(options: argparse.Namespace) -> None:
     from wordllama_st.demo import run
 
     run(options.out, overwrite=options.overwrite)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
-
-
-def _positive_real(text: str) -> float:
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
-
-
-def _not_negative(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from zero up")
-    return number
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 up to 1")
-    return share
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
 
 
 def _load_teacher(options: argparse.Namespace) -> SentenceTransformer:
-    settings = {"model_kwargs": {"dtype": torch.bfloat16}} if options.teacher_bf16 else {}
+    settings: dict[str, Any] = {"model_kwargs": {"dtype": torch.bfloat16}} if options.teacher_bf16 else {}
     try:
         teacher = SentenceTransformer(options.teacher, **settings)
     except Exception as error:  # whatever the Hub, the network or the model's files come up with

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.base.sampler import BatchSamplers
-from torch import Tensor, nn
+from torch import nn
 
 from wordllama_st.errors import ArgumentError
 from wordllama_st.fitting import fit
@@ -84,16 +84,8 @@ def start_from_least_squares(
     sample = _sample(len(texts), seed)
     for start in range(0, len(sample), CHUNK):
         rows = sample[start : start + CHUNK]
-        x = (
-            cast(
-                Tensor,
-                pooled.encode(
-                    [texts[row] for row in rows], batch_size=CHUNK, convert_to_tensor=True, show_progress_bar=False
-                ),
-            )
-            .cpu()
-            .float()
-        )
+        some = [texts[row] for row in rows]
+        x = pooled.encode(some, batch_size=CHUNK, convert_to_tensor=True, show_progress_bar=False).cpu().float()
         x = F.normalize(x)
         moment += x.T @ x
         cross += x.T @ torch.from_numpy(vectors[rows, :width].astype(np.float32))
@@ -148,6 +140,7 @@ def distill(
     width = model.get_embedding_dimension() or 1
     _check_width(width, vectors)
     dims = check_dims(dims, width)
+    settings: dict[str, Any] = {"batch_sampler": BatchSamplers.BATCH_SAMPLER, "dataloader_drop_last": True} | arguments
     rows = Dataset.from_dict({"text": list(texts), "label": range(len(texts))})
     return fit(
         model,
@@ -160,7 +153,7 @@ def distill(
         checkpoint_dir=checkpoint_dir,
         show_progress_bar=show_progress_bar,
         run={"Matryoshka dims": dims, "temperature": temperature, "similarity weight": similarity_weight},
-        **{"batch_sampler": BatchSamplers.BATCH_SAMPLER, "dataloader_drop_last": True} | arguments,
+        **settings,
     )
 
 

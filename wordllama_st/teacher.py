@@ -147,4 +147,5 @@ def _read(path: Path, count: int) -> npt.NDArray[np.float16]:
 def _unit(vectors: Any) -> npt.NDArray[np.float16]:
     vectors = np.asarray(vectors, dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
-    return vectors.astype(np.float16)
+    halved: npt.NDArray[np.float16] = vectors.astype(np.float16)
+    return halved

@@ -37,11 +37,13 @@ def load_trainable(source: str | Path) -> SentenceTransformer:
     """
     table = load_static(source)
     weight = np.array(table.expanded(), np.float32)  # a copy: what was loaded is a mapping of its file
+    settings: dict[str, Any] = {
+        "prompts": dict(table.prompts),
+        "default_prompt_name": table.default_prompt_name,
+        "similarity_fn_name": table.similarity_fn_name,
+    }
     return SentenceTransformer(
-        modules=stock_modules(replace(table, weight=weight, mapping=None, scales=None)),
-        prompts=dict(table.prompts),
-        default_prompt_name=table.default_prompt_name,
-        similarity_fn_name=table.similarity_fn_name,
+        modules=stock_modules(replace(table, weight=weight, mapping=None, scales=None)), **settings
     )
 
 
