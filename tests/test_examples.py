@@ -93,3 +93,34 @@ def test_retrieval(example: str, stores: tuple[str, ...], tmp_path: Path) -> Non
         assert 0.4 <= recall <= 1
     assert "as fast as with MiniLM (at least 8x: " in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_distill_from_a_teacher(tmp_path: Path) -> None:
+    printed = run("distill_from_a_teacher.py", "--texts", "1000", directory=tmp_path)
+    lines = {line.rpartition(" ")[0].strip(): line.rpartition(" ")[2] for line in printed.splitlines()}
+    start, projection, rows = (
+        float(lines[stage])
+        for stage in ("least squares, no training", "projection and token weights trained", "every row trained")
+    )
+    assert start < rows
+    assert start - 0.02 < projection
+    assert (tmp_path / "distilled" / "modules.json").is_file()
+
+
+def test_adapt_to_documents(tmp_path: Path) -> None:
+    printed = run("adapt_to_documents.py", directory=tmp_path)
+    before, after = re.findall(r"(0\.\d+) (?:before|after)", printed)
+    assert float(after) > 1.1 * float(before)
+    assert (tmp_path / "adapted" / "modules.json").is_file()
+
+
+def test_mixed_training(tmp_path: Path) -> None:
+    printed = run("mixed_training.py", "--rows", "1000", directory=tmp_path)
+    before, after = re.findall(r"(0\.\d+) (?:before|after)", printed)
+    assert float(after) > float(before)
+    assert (tmp_path / "mixed" / "modules.json").is_file()
+
+
+def test_evaluate_with_mteb(tmp_path: Path) -> None:
+    printed = run("evaluate_with_mteb.py", directory=tmp_path)
+    assert re.search(r"0\.\d+", printed)
