@@ -123,4 +123,4 @@ def test_mixed_training(tmp_path: Path) -> None:
 
 def test_evaluate_with_mteb(tmp_path: Path) -> None:
     printed = run("evaluate_with_mteb.py", directory=tmp_path)
-    assert re.search(r"0\.\d+", printed)
+    assert numbers("ndcg_at_10", printed)[0] > 0.3

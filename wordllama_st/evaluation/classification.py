@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_validate
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from wordllama_st.errors import DatasetError
 from wordllama_st.evaluation.labelled import LabelledTask
@@ -57,7 +58,8 @@ class ClassificationTask(LabelledTask):
         labels = np.array([str(label) for label in self.labels])
         probe = LogisticRegression(max_iter=_MAX_ITERATIONS)
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=self.seed)
-        with warnings.catch_warnings():
+        # Products as small as these gain nothing from more threads, and lose many times over where cores are busy.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)
             found = cross_validate(
                 probe, vectors.units(self.samples), labels, cv=folds, scoring={"a": "accuracy", "f": "f1_macro"}

@@ -10,6 +10,7 @@ from typing import ClassVar
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import v_measure_score
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from wordllama_st.evaluation.labelled import LabelledTask
 from wordllama_st.evaluation.vectors import TaskVectors
@@ -44,7 +45,7 @@ class ClusteringTask(LabelledTask):
         points = vectors.units(self.samples)
         labels = [str(label) for label in self.labels]
         found = []
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threadpool_limits(1):  # as in classification
             warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer different points than clusters
             for seed in range(self.seed, self.seed + STARTS):
                 clusters = KMeans(len(self.counts()), n_init=1, random_state=seed).fit_predict(points)
