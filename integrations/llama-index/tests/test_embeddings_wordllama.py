@@ -32,7 +32,7 @@ NAME = "wordllama-l2-supercat-256"
 HEAVY = ("torch", "sentence_transformers", "transformers", "wordllama")
 OWN_FIELDS = {"model_name", "revision", "token", "dimensions", "normalize", "query_instruction", "text_instruction"}
 #: Longer than what is embedded within the event loop.
-LONG = "The harbour lies in the north. " * 400
+LONG = "The harbour lies in the north. " * 600
 
 
 @pytest.fixture(scope="session")
