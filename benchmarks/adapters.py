@@ -33,7 +33,7 @@ BATCHES = (1, 32, 1024, 4096)
 TEXTS_AT_A_TIME = 1000
 
 Vectors = list[list[float]]
-Call = Callable[[], object]
+Call = Callable[[], float]
 
 
 def minimal_langchain(encode: Callable[[list[str]], Vectors]) -> Any:
@@ -146,17 +146,24 @@ def overhead(name: str, adapter: Adapter, rounds: int) -> Iterator[str]:
         yield _compared(f"{name}, {what}, async", rounds, calls, repeats)
 
 
-def _repeat(function: Callable[[Any], object], argument: object, times: int) -> None:
+def _repeat(function: Callable[[Any], object], argument: object, times: int) -> float:
+    """Seconds of all threads of this process, and of no other process."""
+    start = time.process_time()
     for _ in range(times):
         function(argument)
+    return time.process_time() - start
 
 
-def _repeat_async(function: Callable[[Any], Coroutine[Any, Any, object]], argument: object, times: int) -> None:
-    async def repeat() -> None:
+def _repeat_async(function: Callable[[Any], Coroutine[Any, Any, object]], argument: object, times: int) -> float:
+    """The same within an event loop, whose beginning and end are not counted."""
+
+    async def repeat() -> float:
+        start = time.process_time()
         for _ in range(times):
             await function(argument)
+        return time.process_time() - start
 
-    asyncio.run(repeat())
+    return asyncio.run(repeat())
 
 
 def _compared(what: str, rounds: int, calls: Sequence[Call], repeats: int) -> str:
@@ -165,20 +172,13 @@ def _compared(what: str, rounds: int, calls: Sequence[Call], repeats: int) -> st
     for number in range(rounds):
         for turn in range(len(calls)):
             which = (number + turn) % len(calls)
-            least[which] = min(least[which], _seconds(calls[which]) / repeats)
+            least[which] = min(least[which], calls[which]() / repeats)
     plain, minimal, adapted = least
     verdict = "" if adapted <= MOST_OVERHEAD * plain else f"  more than {MOST_OVERHEAD}"
     return (
         f"{what:38} {plain * 1e6:9,.0f} µs {minimal * 1e6:9,.0f} µs {adapted * 1e6:9,.0f} µs"
         f" {minimal / plain:8.3f} {adapted / plain:8.3f} {adapted / minimal:8.3f}{verdict}"
     )
-
-
-def _seconds(function: Call) -> float:
-    """Of all threads of this process, and of no other process."""
-    start = time.process_time()
-    function()
-    return time.process_time() - start
 
 
 def cold_start(name: str, adapter: Adapter, rounds: int) -> str:

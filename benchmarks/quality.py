@@ -26,7 +26,7 @@ from quality_texts import quality_texts
 from retrieval import minilm_path
 from sentence_transformers import SentenceTransformer
 
-from wordllama_st import Codebook, bake, build_model
+from wordllama_st import Binarize, Codebook, bake, build_model
 from wordllama_st.adapt_command import mean_score, retrieval
 from wordllama_st.distillation import distill, rotated, start_from_least_squares
 from wordllama_st.docstrings import installed_packages
@@ -85,6 +85,14 @@ class Workshop:
         distill(model, self.texts, self.vectors, **{"epochs": 2, "show_progress_bar": False} | settings)
         return model
 
+    def signs(self) -> SentenceTransformer:
+        """Every row distilled, and then its signs, straight through."""
+        model = self.rows()
+        model.append(Binarize())
+        distill(model, self.texts, self.vectors, epochs=1, show_progress_bar=False)
+        del model[-1]
+        return model
+
     def born_again(self) -> SentenceTransformer:
         """A second student that learns from the mean of teacher and first student."""
         first = self.rows()
@@ -120,6 +128,7 @@ def recipes(workshop: Workshop, peer: Path, variants: bool) -> dict[str, Callabl
         "rows, temperature 0.05": lambda: workshop.rows(temperature=0.05),
         "rows, 1 epoch": lambda: workshop.rows(epochs=1),
         "rows, 4 epochs": lambda: workshop.rows(epochs=4),
+        "rows, then signs": workshop.signs,
         "rows, born again": workshop.born_again,
         "projection, cosine alone": lambda: workshop.projection(similarity_weight=0.0),
     }

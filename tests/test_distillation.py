@@ -121,7 +121,7 @@ def test_a_student_comes_nearer_to_its_teacher(
     start = cosines(model, vectors)
     assert start > untrained + 0.1
     student = bake(model) if static else model
-    distill(student, TEXTS, vectors, epochs=4, batch_size=128, show_progress_bar=False)
+    distill(student, TEXTS, vectors, epochs=4, show_progress_bar=False)
     trained = cosines(student, vectors)
     assert trained > start + (0.05 if static else 0.0)
 
@@ -150,6 +150,14 @@ def test_what_does_not_fit_is_refused(codebook: Codebook) -> None:
         distill(model, TEXTS[:2], np.ones((2, 16), np.float16), dims=[32])
     with pytest.raises(ArgumentError, match="linear Projection"):
         start_from_least_squares(bake(model), TEXTS[:2], np.ones((2, 16), np.float16))
+
+
+def test_a_batch_larger_than_all_texts_is_all_texts(released: SentenceTransformer) -> None:
+    vectors = rotated(released.encode(TEXTS[:50], normalize_embeddings=True))
+    student = load_trainable("wordllama-l2-supercat-64")
+    start = student.encode(TEXTS[:50])
+    distill(student, TEXTS[:50], vectors, epochs=1, batch_size=1024, show_progress_bar=False)
+    assert not np.allclose(student.encode(TEXTS[:50]), start)
 
 
 def test_signs_are_trained_straight_through(released: SentenceTransformer, codebook: Codebook, tmp_path: Path) -> None:

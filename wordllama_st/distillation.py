@@ -32,8 +32,10 @@ CHUNK = 4096
 #: Of the mean variance, added to all: keeps directions that the sample hardly shows from blowing up.
 RIDGE = 1e-3
 
-BATCH_SIZE = 1024
-EPOCHS = 3
+#: Texts per step: as many as this where there are many, since each is held against all others of its batch, and a
+#: twentieth of them where there are few, for an epoch of one step or two teaches nothing.
+LARGEST_BATCH, SMALLEST_BATCH = 1024, 32
+EPOCHS = 2
 
 
 def rotated(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArray[np.float16]:
@@ -103,7 +105,7 @@ def distill(
     temperature: float = 0.1,
     similarity_weight: float = 1.0,
     epochs: float = EPOCHS,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     learning_rate: float | None = None,
     seed: int = 42,
     checkpoint_dir: str | Path | None = None,
@@ -121,7 +123,7 @@ def distill(
         temperature: Of the in-batch similarities, see :class:`~wordllama_st.losses.DistillationLoss`.
         similarity_weight: Of the same.
         epochs: Times to go over the texts.
-        batch_size: Texts per step.
+        batch_size: Texts per step; None takes 1,024, or fewer of few.
         learning_rate: None takes what suits the model.
         seed: Fixes the order of the texts.
         checkpoint_dir: As for :func:`wordllama_st.training.train`.
@@ -140,6 +142,9 @@ def distill(
     width = model.get_embedding_dimension() or 1
     _check_width(width, vectors)
     dims = check_dims(dims, width)
+    if batch_size is None:
+        batch_size = min(LARGEST_BATCH, max(SMALLEST_BATCH, len(texts) // 20))
+    batch_size = min(batch_size, len(texts))  # the last batch is left out if it is short, and must not be the only one
     settings: dict[str, Any] = {"batch_sampler": BatchSamplers.BATCH_SAMPLER, "dataloader_drop_last": True} | arguments
     rows = Dataset.from_dict({"text": list(texts), "label": range(len(texts))})
     return fit(

@@ -103,9 +103,11 @@ def _add_hold_out(group: argparse._ArgumentGroup, share: float) -> None:
     )
 
 
-def _add_training(group: argparse._ArgumentGroup, epochs: float) -> None:
+def _add_training(
+    group: argparse._ArgumentGroup, epochs: float, batch_size: str = "default: 256, fewer for little data"
+) -> None:
     group.add_argument("--epochs", type=positive_real, default=epochs, help="default: %(default)s")
-    group.add_argument("--batch-size", type=positive, metavar="ROWS", help="default: 256, fewer for little data")
+    group.add_argument("--batch-size", type=positive, metavar="ROWS", help=batch_size)
     group.add_argument(
         "--learning-rate",
         type=positive_real,
@@ -160,8 +162,7 @@ def add_distill(commands: Commands) -> None:
         "--every-row", action="store_true", help="train every row of the table, not projection and token weights alone"
     )
     training.add_argument("--binary", action="store_true", help="train sign embeddings, by straight-through estimation")
-    _add_training(training, epochs=2.0)
-    training.set_defaults(batch_size=1024)
+    _add_training(training, epochs=2.0, batch_size="default: 1,024, fewer for few texts")
     _add_checkpoints(training)
     parser.set_defaults(run=_distill)
 
