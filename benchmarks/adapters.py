@@ -136,14 +136,16 @@ def overhead(name: str, adapter: Adapter, rounds: int) -> Iterator[str]:
 
     getattr(embeddings, adapter.documents)(passages)  # from here on, both encoders know the words
     encode(passages)
+    loop = asyncio.new_event_loop()  # one for all, as a server has it, and so the same threads for all
     for what, method, argument in methods:
         repeats = max(1, TEXTS_AT_A_TIME // (1 if isinstance(argument, str) else len(argument)))
         ways = [encode, getattr(minimal, method), getattr(embeddings, method)]
         yield _compared(f"{name}, {what}", rounds, [partial(_repeat, way, argument, repeats) for way in ways], repeats)
         ways[1:] = [getattr(minimal, f"a{method}"), getattr(embeddings, f"a{method}")]
         calls: list[Call] = [partial(_repeat, encode, argument, repeats)]
-        calls += [partial(_repeat_async, way, argument, repeats) for way in ways[1:]]
+        calls += [partial(_repeat_async, loop, way, argument, repeats) for way in ways[1:]]
         yield _compared(f"{name}, {what}, async", rounds, calls, repeats)
+    loop.close()
 
 
 def _repeat(function: Callable[[Any], object], argument: object, times: int) -> float:
@@ -154,7 +156,12 @@ def _repeat(function: Callable[[Any], object], argument: object, times: int) -> 
     return time.process_time() - start
 
 
-def _repeat_async(function: Callable[[Any], Coroutine[Any, Any, object]], argument: object, times: int) -> float:
+def _repeat_async(
+    loop: asyncio.AbstractEventLoop,
+    function: Callable[[Any], Coroutine[Any, Any, object]],
+    argument: object,
+    times: int,
+) -> float:
     """The same within an event loop, whose beginning and end are not counted."""
 
     async def repeat() -> float:
@@ -163,7 +170,7 @@ def _repeat_async(function: Callable[[Any], Coroutine[Any, Any, object]], argume
             await function(argument)
         return time.process_time() - start
 
-    return asyncio.run(repeat())
+    return loop.run_until_complete(repeat())
 
 
 def _compared(what: str, rounds: int, calls: Sequence[Call], repeats: int) -> str:

@@ -60,6 +60,7 @@ def seconds(work: Coroutine[Any, Any, None]) -> float:
         ("aget_text_embedding", TEXTS[0]),
         ("aget_text_embedding_batch", TEXTS[:1]),
         ("aget_text_embedding_batch", TEXTS[:32]),
+        ("aget_text_embedding_batch", TEXTS[:1024]),  # in a thread
     ],
     ids=lambda value: str(len(value)) if isinstance(value, list) else value.split()[0],
 )

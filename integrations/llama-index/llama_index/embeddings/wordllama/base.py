@@ -23,6 +23,8 @@ QUERY_PROMPTS = ("query",)
 TEXT_PROMPTS = ("document", "passage", "corpus")
 #: Characters that are embedded in a millisecond or two, of which a thread would add a tenth.
 SHORT = 16_384
+#: Texts that a thread encodes at a time. For more, it is given fresh memory again and again, and takes a third longer.
+TEXTS_IN_A_THREAD = 256
 #: Those that the framework tells of the methods here.
 DISPATCHERS = with_those_above(frameworks_dispatcher, get_dispatcher(__name__))
 
@@ -125,12 +127,14 @@ class WordLlamaEmbedding(BaseEmbedding):
         """Get class name."""
         return "WordLlamaEmbedding"
 
-    def _embed(self, texts: list[str], instruction: str | None, prompts: tuple[str, ...]) -> list[Embedding]:
+    def _embed(
+        self, texts: list[str], instruction: str | None, prompts: tuple[str, ...], batch_size: int | None = None
+    ) -> list[Embedding]:
         encoder = self._encoder
         vectors = encoder.encode(
             texts,
             prompt=_own_prompt(encoder, prompts) if instruction is None else instruction,
-            batch_size=self.embed_batch_size,
+            batch_size=batch_size or self.embed_batch_size,
             normalize_embeddings=self.normalize,
         )
         embeddings: list[Embedding] = vectors.tolist()
@@ -139,14 +143,16 @@ class WordLlamaEmbedding(BaseEmbedding):
     def _embed_query(self, query: str) -> Embedding:
         return self._embed([query], self.query_instruction, QUERY_PROMPTS)[0]
 
-    def _embed_texts(self, texts: list[str]) -> list[Embedding]:
-        return self._embed(texts, self.text_instruction, TEXT_PROMPTS)
+    def _embed_texts(self, texts: list[str], batch_size: int | None = None) -> list[Embedding]:
+        return self._embed(texts, self.text_instruction, TEXT_PROMPTS, batch_size)
 
     async def _aembed_query(self, query: str) -> Embedding:
         return await asyncio.to_thread(self._embed_query, query) if _is_long([query]) else self._embed_query(query)
 
     async def _aembed_texts(self, texts: list[str]) -> list[Embedding]:
-        return await asyncio.to_thread(self._embed_texts, texts) if _is_long(texts) else self._embed_texts(texts)
+        if _is_long(texts):
+            return await asyncio.to_thread(self._embed_texts, texts, TEXTS_IN_A_THREAD)
+        return self._embed_texts(texts)
 
     # What the base class asks for, and puts spans around.
 
