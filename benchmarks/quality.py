@@ -27,7 +27,6 @@ from retrieval import minilm_path
 from sentence_transformers import SentenceTransformer
 
 from wordllama_st import Binarize, Codebook, bake, build_model
-from wordllama_st.adapt_command import mean_score, retrieval
 from wordllama_st.distillation import distill, rotated, start_from_least_squares
 from wordllama_st.docstrings import installed_packages
 from wordllama_st.documents import hold_out_documents, make_pairs, read_documents
@@ -35,7 +34,7 @@ from wordllama_st.documents.training_data import training_data
 from wordllama_st.evaluation import ClassificationTask, Report, evaluate, read_classification, read_similarity
 from wordllama_st.teacher import teacher_vectors
 from wordllama_st.trainable import load_trainable, save_static
-from wordllama_st.training import train
+from wordllama_st.training import mean_score, retrieval_scores, train
 from wordllama_st.training_commands import STAY_CLOSE
 
 RELEASED = "wordllama-l2-supercat-256"
@@ -186,11 +185,11 @@ def tune(folder: Path, tasks: list, before: float) -> str:
     split = hold_out_documents(make_pairs(read_documents(folder).documents).pairs)
     data, held_out = training_data(split.train), training_data(split.held_out)
     model = load_trainable(RELEASED)
-    was = mean_score(held_out, retrieval(model, held_out))
+    was = mean_score(held_out, retrieval_scores(model, held_out))
     clock = time.perf_counter()
     train(model, data, epochs=3, stay_close=STAY_CLOSE, show_progress_bar=False)
     seconds = time.perf_counter() - clock
-    now = mean_score(held_out, retrieval(model, held_out))
+    now = mean_score(held_out, retrieval_scores(model, held_out))
     name = f"tuned on {folder.name}"
     cost = 100 * (evaluate({name: model}, tasks).mean(name) - before)
     holds = _held(now / was >= 1.15 and cost >= -1)

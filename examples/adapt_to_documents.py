@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wordllama_st.adapt_command import mean_score, retrieval
 from wordllama_st.docstrings import installed_packages
 from wordllama_st.documents import (
     hold_out_documents,
@@ -24,7 +23,7 @@ from wordllama_st.documents import (
 )
 from wordllama_st.documents.training_data import training_data
 from wordllama_st.trainable import load_trainable, save_static
-from wordllama_st.training import train
+from wordllama_st.training import mean_score, retrieval_scores, train
 
 MODEL = "wordllama-l2-supercat-256"
 
@@ -43,9 +42,9 @@ def main() -> None:
 
     data, held_out = training_data(split.train), training_data(split.held_out)
     model = load_trainable(MODEL)
-    before = mean_score(held_out, retrieval(model, held_out))
+    before = mean_score(held_out, retrieval_scores(model, held_out))
     train(model, data, stay_close=30)  # every row; held to where it started, since the rest of the language goes on
-    after = mean_score(held_out, retrieval(model, held_out))
+    after = mean_score(held_out, retrieval_scores(model, held_out))
     print(
         f"Finding what belongs together among the held-out documents, nDCG@10: {before:.3f} before, {after:.3f} after"
     )

@@ -22,8 +22,7 @@ from wordllama_st.codebook import Codebook
 from wordllama_st.data import Kind, TrainingData
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.hard_negatives import with_hard_negatives
-from wordllama_st.losses import trained_table
-from wordllama_st.trainable import load_trainable, save_static
+from wordllama_st.trainable import load_trainable, save_static, trained_table
 from wordllama_st.training import suitable_learning_rate, train
 
 MODEL = "wordllama-l2-supercat-64"

@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from typing import cast
-
-from sentence_transformers import SentenceTransformer
 
 from wordllama_st.data import TrainingData
 from wordllama_st.documents import (
@@ -19,11 +16,10 @@ from wordllama_st.documents import (
     summarize_split,
 )
 from wordllama_st.documents.training_data import training_data
+from wordllama_st.progress import since
 from wordllama_st.staging import check_output
 from wordllama_st.trainable import load_trainable, save_static
-from wordllama_st.training import make_evaluator, train
-
-METRIC = "ndcg@10"
+from wordllama_st.training import mean_score, retrieval_scores, train
 
 
 def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
@@ -42,7 +38,7 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
     for line in (*summarize_documents(documents), *summarize_pairs(pairs), summarize_split(split)):
         echo(line)
     data, held_out = training_data(split.train), training_data(split.held_out)
-    before = retrieval(model, held_out)
+    before = retrieval_scores(model, held_out)
     clock = time.perf_counter()
     train(
         model,
@@ -53,8 +49,8 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
         stay_close=options.stay_close,
         seed=options.seed,
     )
-    echo(f"Training    {time.perf_counter() - clock:.0f} s\n")
-    for line in _comparison(held_out, before, retrieval(model, held_out)):
+    echo(f"Training    {since(clock)}\n")
+    for line in _comparison(held_out, before, retrieval_scores(model, held_out)):
         echo(line)
     made_from = [
         f"{options.model}, every row of its table",
@@ -63,19 +59,6 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
     ]
     save_static(model, options.out, made_from, overwrite=options.overwrite)
     echo(f"\nSaved {options.out}. Use it: SentenceTransformer({str(options.out)!r})")
-
-
-def retrieval(model: SentenceTransformer, parts: dict[str, TrainingData]) -> dict[str, float]:
-    """nDCG@10 of finding each anchor's text among all of its relation's held-out ones."""
-    scores = {name: cast(dict[str, float], make_evaluator(part, name)(model)) for name, part in parts.items()}
-    return {name: found[f"{name}_cosine_{METRIC}"] for name, found in scores.items()}
-
-
-def mean_score(parts: dict[str, TrainingData], scores: dict[str, float]) -> float:
-    """The mean over all held-out pairs, of whichever relation."""
-    return sum(scores[name] * len(part.rows) for name, part in parts.items()) / sum(
-        len(part.rows) for part in parts.values()
-    )
 
 
 def _comparison(parts: dict[str, TrainingData], before: dict[str, float], after: dict[str, float]) -> list[str]:

@@ -46,8 +46,8 @@ def build_model(
             (for a table that is an embedder's already), or ``"random"``.
         token_weights: What the tokens count for at the start: ``"ones"``, ``"stopwords"`` (less for stopwords),
             ``"rank"`` (less for what the order of the vocabulary says is frequent, by Zipf's law), ``"corpus"`` (less
-            for what is frequent in ``corpus``), or a tensor [V]. With the two of frequencies, the principal components
-            are those of the tokens as often as they occur.
+            for what is frequent in ``corpus``), or a tensor [V]. With ``"corpus"``, the principal components are those
+            of the tokens as often as they occur.
         corpus: Plain texts of the kind the embedder is for, for ``"corpus"``.
         hidden_features: Project each token through a hidden layer of this width, before the pooling, instead of
             projecting each text. Slower to train and as fast when baked. Starts at random.

@@ -9,8 +9,8 @@ from typing import Any
 
 from datasets import Dataset
 
+from wordllama_st import manifest
 from wordllama_st.errors import ArgumentError
-from wordllama_st.staging import staged_file
 
 RUN_FILE = "run.json"
 #: What the Trainer writes behind the weights, the last of it last.
@@ -29,21 +29,16 @@ def claim(directory: Path, run: dict[str, Any]) -> None:
     Raises:
         ArgumentError: If the directory's checkpoints are those of another run (it says what differs), or of one that
             left no record.
+        ModelLoadError: If the record is damaged.
     """
     path = directory / RUN_FILE
-    if path.is_file():
-        recorded = json.loads(path.read_text(encoding="utf-8"))
-        if different := [key for key in run if recorded.get(key) != run[key]]:
-            raise ArgumentError(
-                f"The checkpoints in {directory} are of a run with another {' and another '.join(different)}. Go on "
-                f"with that one's, or choose another directory."
-            )
-        return
-    if any(directory.glob("checkpoint-*")):
+    if not path.is_file() and any(directory.glob("checkpoint-*")):
         raise ArgumentError(f"{directory} has checkpoints, but no {RUN_FILE} that says of which run; choose another.")
-    directory.mkdir(parents=True, exist_ok=True)
-    with staged_file(path) as staging:
-        staging.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    if different := manifest.claim(path, run):
+        raise ArgumentError(
+            f"The checkpoints in {directory} are of a run with another {' and another '.join(different)}. Go on "
+            f"with that one's, or choose another directory."
+        )
 
 
 def digest(rows: Dataset) -> str:

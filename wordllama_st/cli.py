@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -272,63 +273,49 @@ def _untrained(options: argparse.Namespace) -> SentenceTransformer:
 
 
 def _add_evaluate(commands: Commands) -> None:
-    from wordllama_st.evaluate_command import add_arguments
-
-    parser = command(
+    _add_implemented(
         commands,
         "evaluate",
         "score models on your files",
         "Score models, static ones and any other SentenceTransformer, on similarity, retrieval, classification and "
         "clustering, at several dims and precisions, with their size and speed.",
+        extra=TRAIN,
     )
-    add_arguments(parser)
-    parser.set_defaults(run=_evaluate)
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    require(*TRAIN)
-    from wordllama_st.evaluate_command import run
-
-    run(options, echo=print)
 
 
 def _add_explain(commands: Commands) -> None:
-    from wordllama_st.explain_command import add_arguments
-
-    parser = command(
+    _add_implemented(
         commands,
         "explain",
         "see why two texts are similar",
         "Take the similarity of two texts apart into what each pair of their tokens contributes, exactly and without "
         "torch. Put -- before a text that begins with a dash.",
     )
-    add_arguments(parser)
-    parser.set_defaults(run=_explain)
-
-
-def _explain(options: argparse.Namespace) -> None:
-    from wordllama_st.explain_command import run
-
-    run(options, echo=print)
 
 
 def _add_encode(commands: Commands) -> None:
-    from wordllama_st.encode_command import add_arguments
-
-    parser = command(
+    _add_implemented(
         commands,
         "encode",
         "encode lines of text with a static model",
         "Encode lines of text with a static model, without torch, into a NumPy file with a row for each line.",
     )
-    add_arguments(parser)
-    parser.set_defaults(run=_encode)
 
 
-def _encode(options: argparse.Namespace) -> None:
-    from wordllama_st.encode_command import run
+def _add_implemented(
+    commands: Commands, name: str, summary: str, description: str, extra: tuple[str, ...] = ()
+) -> None:
+    """Declare a command whose own module, NAME_command, has both its arguments and what it does."""
+    module = import_module(f"wordllama_st.{name}_command")
+    parser = command(commands, name, summary, description)
+    module.add_arguments(parser)
 
-    run(options, echo=print)
+    def run(options: argparse.Namespace) -> None:
+        if extra:
+            require(*extra)
+        module.run(options, echo=print)
+
+    parser.set_defaults(run=run)
 
 
 def _add_demo(commands: Commands) -> None:

@@ -22,8 +22,10 @@ from wordllama_st.build import build_model
 from wordllama_st.codebook import Codebook
 from wordllama_st.data import Kind, TrainingData
 from wordllama_st.docstrings import Docstring, harvest, installed_packages
+from wordllama_st.evaluation.models import size_on_disk
 from wordllama_st.formats import wordllama as wordllama_format
 from wordllama_st.modules.stock import stock_modules
+from wordllama_st.progress import since
 from wordllama_st.staging import check_output
 from wordllama_st.training import retrieval_evaluator, train
 
@@ -83,7 +85,7 @@ def run(output: Path, *, overwrite: bool = False, echo: Callable[[str], None] = 
     packages = sorted({docstring.package for docstring in corpus.held_out})
     echo(
         f"Docstrings  {len(corpus.train):,} to train on, {len(corpus.held_out):,} held out: all of "
-        f"{', '.join(packages)} ({_since(clock)})"
+        f"{', '.join(packages)} ({since(clock)})"
     )
 
     clock = time.perf_counter()
@@ -92,20 +94,20 @@ def run(output: Path, *, overwrite: bool = False, echo: Callable[[str], None] = 
     model.model_card_data.generate_widget_examples = False
     data = {task: _training_data(corpus.train, task) for task in TASKS}
     train(model, data, dims=DIMS, epochs=EPOCHS)
-    echo(f"Training    {sum(len(part.rows) for part in data.values()) * EPOCHS:,} pairs in {_since(clock)}")
+    echo(f"Training    {sum(len(part.rows) for part in data.values()) * EPOCHS:,} pairs in {since(clock)}")
     clock = time.perf_counter()
     bake(model, name, dim=DIMS, overwrite=overwrite, show_progress_bar=True)
-    echo(f"Baking      {', '.join(f'{name}-{dim}' for dim in DIMS)} ({_since(clock)})\n")
+    echo(f"Baking      {', '.join(f'{name}-{dim}' for dim in DIMS)} ({since(clock)})\n")
 
     released = wordllama_format.load(models.fetch(models.DEFAULT_MODEL))
     before = {dim: SentenceTransformer(modules=stock_modules(released.truncated(dim))) for dim in DIMS}
     after = {dim: SentenceTransformer(f"{name}-{dim}") for dim in DIMS}
-    sizes = {dim: _size(Path(f"{name}-{dim}")) for dim in DIMS}
+    sizes = {dim: size_on_disk(Path(f"{name}-{dim}")) for dim in DIMS}
     for line in score_table(before, after, sizes, corpus.held_out):
         echo(line)
     for line in searches(before[DIMS[0]], after[DIMS[0]], corpus.held_out):
         echo(line)
-    echo(f"All of it in {_since(start)}. To use the result, with nothing of wordllama-st installed:\n")
+    echo(f"All of it in {since(start)}. To use the result, with nothing of wordllama-st installed:\n")
     echo(f'    SentenceTransformer("{name}-{DIMS[0]}").encode(["some text"])')
 
 
@@ -177,11 +179,3 @@ def searches(before: SentenceTransformer, after: SentenceTransformer, held_out: 
                 lines.append(f"  {label * (rank == 0):8} {hit['score']:.2f}  {entry}")
         lines.append("")
     return lines
-
-
-def _since(start: float) -> str:
-    return f"{time.perf_counter() - start:.0f} s"
-
-
-def _size(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

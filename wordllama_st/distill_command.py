@@ -19,8 +19,9 @@ from wordllama_st.codebook import Codebook
 from wordllama_st.distillation import distill, rotated, start_from_least_squares
 from wordllama_st.errors import DatasetError, ModelLoadError, reason
 from wordllama_st.modules import Binarize
+from wordllama_st.progress import since
 from wordllama_st.staging import check_output
-from wordllama_st.teacher import check_teacher, teacher_vectors
+from wordllama_st.teacher import teacher_vectors
 from wordllama_st.texts import read_texts
 from wordllama_st.trainable import save_static
 
@@ -45,7 +46,6 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
     if len(texts) < FEWEST_TEXTS:
         raise DatasetError(f"There are {len(texts)} different texts; learning from a teacher takes {FEWEST_TEXTS}.")
     teacher = _load_teacher(options)
-    check_teacher(teacher)
     cache = options.cache or options.out.with_name(f"{options.out.name}-teacher")
     echo(f"Texts       {len(texts):,}")
     clock = time.perf_counter()
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
             show_progress_bar=True,
         )
     )
-    echo(f"Teacher     {vectors.shape[1]} dimensions, {_since(clock)}; kept in {cache}")
+    echo(f"Teacher     {vectors.shape[1]} dimensions, {since(clock)}; kept in {cache}")
     held_out = min(HELD_OUT, round(HELD_OUT_SHARE * len(texts)))
     unseen, unseen_vectors = texts[:held_out], vectors[:held_out]
     texts, vectors = texts[held_out:], vectors[held_out:]
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
         checkpoint_dir=options.checkpoint_dir,
     )
     report("Trained", student)
-    echo(f"Training    {_since(clock)}")
+    echo(f"Training    {since(clock)}")
     statement = f"Distilled from {options.teacher} on {len(texts):,} texts"
     if options.every_row:
         source = codebook.provenance.source or options.codebook
@@ -116,7 +116,3 @@ def _agreement(student: SentenceTransformer, texts: list[str], vectors: npt.NDAr
     return float(
         F.cosine_similarity(encoded, torch.from_numpy(vectors[:, : encoded.shape[1]].astype(np.float32))).mean()
     )
-
-
-def _since(start: float) -> str:
-    return f"{time.perf_counter() - start:.0f} s"

@@ -10,8 +10,8 @@ from typing import get_args
 
 import numpy as np
 
-from wordllama_st.errors import ArgumentError, OutputExistsError
-from wordllama_st.staging import staged_file
+from wordllama_st.errors import ArgumentError
+from wordllama_st.staging import check_output_file, staged_file
 from wordllama_st.static import StaticEncoder
 from wordllama_st.static.precision import Precision
 
@@ -38,8 +38,7 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
         ArgumentError: If a file is not UTF-8.
         ModelLoadError: If the model is no static model.
     """
-    if options.out.exists() and (options.out.is_dir() or not options.overwrite):
-        raise OutputExistsError(f"{options.out} already exists; choose another output, or overwrite it on purpose.")
+    check_output_file(options.out, overwrite=options.overwrite)
     encoder = StaticEncoder.from_pretrained(options.model)
     vectors = encoder.encode(
         _lines(options.files),

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from wordllama_st.errors import ArgumentError, OutputExistsError
+from wordllama_st.command_line import positive
+from wordllama_st.errors import ArgumentError
+from wordllama_st.staging import check_output_file, staged_file
 from wordllama_st.static.precision import Precision
 
 if TYPE_CHECKING:
@@ -121,15 +123,14 @@ def _check_outputs(options: argparse.Namespace) -> None:
         if path is not None:
             check_plot(path)
     for path in (options.json, options.plot, options.speed_plot):
-        if path is not None and path.exists() and (path.is_dir() or not options.overwrite):
-            raise OutputExistsError(f"{path} already exists; choose another output, or overwrite it on purpose.")
+        if path is not None:
+            check_output_file(path, overwrite=options.overwrite)
 
 
 def _write(report: Report, options: argparse.Namespace, cards: dict[str, Path]) -> list[Path]:
     """Write what was asked for, and return where."""
     from wordllama_st.evaluation.card import write_card
     from wordllama_st.evaluation.plots import plot_dims, plot_speed
-    from wordllama_st.staging import staged_file
 
     written: list[Path] = []
     if options.json:
@@ -178,9 +179,4 @@ def _cards(models: dict[str, str], chosen: list[str]) -> dict[str, Path]:
 
 
 def _dim(text: str) -> int | None:
-    if text == _FULL:
-        return None
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+    return None if text == _FULL else positive(text)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
+from wordllama_st.command_line import positive
 from wordllama_st.contribution_figures import Figures
-from wordllama_st.errors import ArgumentError, OutputExistsError
+from wordllama_st.errors import ArgumentError
 from wordllama_st.explaining import Explanation, RankedPairs, Side, explain
 from wordllama_st.heat_map import MOST_ROWS, heat_map, heat_table
-from wordllama_st.staging import staged_file
+from wordllama_st.staging import check_output_file, staged_file
 from wordllama_st.static import StaticEncoder
 from wordllama_st.text_pieces import visible
 
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--words", action="store_true", help="tell by word instead of by token")
     parser.add_argument(
-        "--top", type=_positive, default=10, metavar="N", help="pairs to list for and against (default: %(default)s)"
+        "--top", type=positive, default=10, metavar="N", help="pairs to list for and against (default: %(default)s)"
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a heat map whose cells add up to the score")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what the heat map shows as JSON")
@@ -56,8 +57,7 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
         ModelLoadError: If the model is no static model.
     """
     for path in filter(None, (options.html, options.json)):
-        if path.exists() and (path.is_dir() or not options.overwrite):
-            raise OutputExistsError(f"{path} already exists; choose another output, or overwrite it on purpose.")
+        check_output_file(path, overwrite=options.overwrite)
     if options.html and options.json and options.html.absolute() == options.json.absolute():
         raise ArgumentError(f"The heat map and the JSON cannot both be {options.html}; choose another name for one.")
     if len(options.prompt_name) > 2:
@@ -189,10 +189,3 @@ def _width(character: str) -> int:
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number

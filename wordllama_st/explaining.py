@@ -259,8 +259,8 @@ def explain(
             f"explained is {' and '.join(EXPLAINED)}. Give the model one of these as its similarity_fn_name."
         )
     encoder.encode([text_a, text_b], prompt="", truncate_dim=truncate_dim)  # refuses what cannot be encoded
-    text_a = encoder._prompt(prompt_name_a, None) + text_a
-    text_b = encoder._prompt(prompt_name_b, None) + text_b
+    text_a = encoder.prompt_text(prompt_name_a) + text_a
+    text_b = encoder.prompt_text(prompt_name_b) + text_b
     return Explanation(
         _side(encoder, text_a, "first", truncate_dim), _side(encoder, text_b, "second", truncate_dim), similarity
     )

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from wordllama_st.codebook.found_table import FoundTable
+from wordllama_st.command_line import positive
 from wordllama_st.inspection import Neighbours, TableReport, examine
 
 Line = tuple[str, str]
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show the tokens closest to these: words, or tokens as they are, as in Ġking",
     )
     parser.add_argument(
-        "--neighbours", type=_positive, default=8, metavar="N", help="how many of each (default: %(default)s)"
+        "--neighbours", type=positive, default=8, metavar="N", help="how many of each (default: %(default)s)"
     )
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the rows' lengths and spectrum (.png, .svg or .pdf)"
@@ -120,10 +121,3 @@ def _size(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} bytes"
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor, nn
+
+from wordllama_st.trainable import trained_table
 
 #: A logit of no probability, and yet a number: the divergence multiplies it by zero.
 FAR = 1e4
@@ -92,21 +93,14 @@ class StayClose(nn.Module):
         super().__init__()
         self.loss = loss
         self.table = trained_table(model)
-        self.start = self.table.detach().clone()
+        self.start: Tensor
+        self.register_buffer("start", self.table.detach().clone(), persistent=False)  # it moves with the loss
         self.scale = float(self.start.float().square().sum(dim=1).mean())
         self.strength = strength
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Any:
         sentence_features = list(sentence_features)
         used = torch.cat([features["input_ids"] for features in sentence_features]).unique()
-        moved = F.embedding(used, self.table) - self.start.to(self.table)[used]
+        moved = F.embedding(used, self.table) - self.start[used]
         distance = moved.square().sum(dim=1).mean() / self.scale
         return self.loss(sentence_features, labels) + self.strength * distance
-
-
-def trained_table(model: SentenceTransformer) -> Tensor:
-    """The table [V, d] of a static model, as the parameter that training changes."""
-    embedding = model[0]
-    assert isinstance(embedding, StaticEmbedding)
-    table: Tensor = embedding.embedding.weight
-    return table

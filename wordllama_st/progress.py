@@ -1,10 +1,16 @@
-"""A training progress bar that carries the loss, where the library's prints a line for every log."""
+"""How far long work is: a training bar that carries the loss, where the library's prints a line for every log."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+def since(start: float) -> str:
+    """The time since a reading of ``time.perf_counter``, for people."""
+    return f"{time.perf_counter() - start:.0f} s"
 
 
 class TrainingBar(ProgressCallback):

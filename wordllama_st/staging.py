@@ -33,6 +33,16 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     return path
 
 
+def check_output_file(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse an output file that exists, before any work is done for it.
+
+    Raises:
+        OutputExistsError: If ``path`` is a directory; or a file, unless ``overwrite`` is set.
+    """
+    if path.exists() and (path.is_dir() or not overwrite):
+        raise OutputExistsError(f"{path} already exists; choose another output, or overwrite it on purpose.")
+
+
 @contextmanager
 def staged_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty directory beside ``path`` that takes its place when the block ends without an error.

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from tqdm.autonotebook import tqdm
 
+from wordllama_st import manifest
 from wordllama_st.errors import ArgumentError, ModelLoadError, reason
 from wordllama_st.fingerprint import fingerprint
 from wordllama_st.staging import staged_file
@@ -114,18 +115,9 @@ def _claim(cache: Path, made_of: dict[str, Any], count: int) -> None:
     path = cache / MANIFEST
     if cache.exists() and not cache.is_dir():
         raise ArgumentError(f"{cache} is a file; a teacher's cache is a directory.")
-    if not path.is_file():
-        if cache.is_dir() and any(cache.iterdir()):
-            raise ArgumentError(f"{cache} holds something else than a teacher's vectors; choose another directory.")
-        cache.mkdir(parents=True, exist_ok=True)
-        with staged_file(path) as staging:
-            staging.write_text(json.dumps({**made_of, "count": count}, indent=2) + "\n", encoding="utf-8")
-        return
-    try:
-        recorded = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ModelLoadError(f"{path} is damaged: {reason(error)}. Delete {cache} and run again.") from error
-    if different := [key for key in made_of if recorded.get(key) != made_of[key]]:
+    if not path.is_file() and cache.is_dir() and any(cache.iterdir()):
+        raise ArgumentError(f"{cache} holds something else than a teacher's vectors; choose another directory.")
+    if different := manifest.claim(path, made_of, {"count": count}):
         raise ArgumentError(
             f"The vectors in {cache} are of another {' and of other '.join(different)}; choose another directory, or "
             f"delete that one."

@@ -20,6 +20,7 @@ from wordllama_st.formats import sentence_transformers as static_format
 from wordllama_st.hard_negatives import with_hard_negatives
 from wordllama_st.load import load_model
 from wordllama_st.modules import Binarize
+from wordllama_st.progress import since
 from wordllama_st.staging import staged_directory
 from wordllama_st.training import describe_loss, hold_out, make_evaluator, matryoshka_dims, train
 
@@ -103,7 +104,7 @@ def train_and_report(
         checkpoint_dir=options.checkpoint_dir,
         bf16=options.bf16,
     )
-    echo(f"Trained for {time.perf_counter() - start:.0f} s")
+    echo(f"Trained for {since(start)}")
     after = _evaluate(model, held_out, dims)
     width = max(map(len, after), default=0)
     for metric, score in after.items():

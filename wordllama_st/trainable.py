@@ -12,12 +12,12 @@ from huggingface_hub import EvalResult
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from torch import Tensor
 
 from wordllama_st.errors import ArgumentError
 from wordllama_st.formats import sentence_transformers as stock_format
 from wordllama_st.formats.load import load_static
 from wordllama_st.formats.static_table import StaticTable
-from wordllama_st.losses import trained_table
 from wordllama_st.model_card import static_model_card
 from wordllama_st.modules.stock import stock_modules
 from wordllama_st.tokenization import plain_tokenizer
@@ -50,6 +50,14 @@ def load_trainable(source: str | Path) -> SentenceTransformer:
 def is_trainable_static(model: SentenceTransformer) -> bool:
     """Whether a model is a table and its mean, so that training it trains the table's rows."""
     return isinstance(model[0], StaticEmbedding)
+
+
+def trained_table(model: SentenceTransformer) -> Tensor:
+    """The table [V, d] of a static model, as the parameter that training changes."""
+    embedding = model[0]
+    assert isinstance(embedding, StaticEmbedding)
+    table: Tensor = embedding.embedding.weight
+    return table
 
 
 def save_static(

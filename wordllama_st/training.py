@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.base.evaluation import BaseEvaluator
@@ -24,8 +24,8 @@ from torch import nn
 from wordllama_st.data import SCORE, Kind, TrainingData
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.fitting import fit
-from wordllama_st.losses import StayClose, trained_table
-from wordllama_st.trainable import is_trainable_static
+from wordllama_st.losses import StayClose
+from wordllama_st.trainable import is_trainable_static, trained_table
 
 #: Far above a transformer's: what is trained is one linear layer and one number per token.
 PROJECTION_LEARNING_RATE = 1e-3
@@ -97,6 +97,19 @@ def make_evaluator(data: TrainingData, name: str = "held-out", truncate_dim: int
             first, second, list(data.rows[SCORE]), main_similarity="cosine", name=name, truncate_dim=truncate_dim
         )
     return retrieval_evaluator(first, second, name=name, truncate_dim=truncate_dim)
+
+
+def retrieval_scores(model: SentenceTransformer, parts: dict[str, TrainingData]) -> dict[str, float]:
+    """nDCG@10 of finding each anchor's text among all of its part's, for held-out pairs in several parts."""
+    scores = {name: cast(dict[str, float], make_evaluator(part, name)(model)) for name, part in parts.items()}
+    return {name: found[f"{name}_cosine_ndcg@10"] for name, found in scores.items()}
+
+
+def mean_score(parts: dict[str, TrainingData], scores: dict[str, float]) -> float:
+    """The mean over the pairs of all parts, each pair counting alike."""
+    return sum(scores[name] * len(part.rows) for name, part in parts.items()) / sum(
+        len(part.rows) for part in parts.values()
+    )
 
 
 def retrieval_evaluator(

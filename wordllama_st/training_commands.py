@@ -112,7 +112,7 @@ def _add_training(
         "--learning-rate",
         type=positive_real,
         metavar="LR",
-        help="default: 1e-3 for a projection, 3e-3 for the rows of a table",
+        help="default: 1e-3 for a projection, 0.05 of its root mean square for a table whose rows are trained",
     )
     group.add_argument("--seed", type=int, default=42, help="default: %(default)s")
 

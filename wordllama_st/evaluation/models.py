@@ -86,14 +86,14 @@ def open_model(source: ModelSource, name: str | None = None) -> ScoredModel:
     directory = path if path.is_dir() else None
     loaded = _load(text, directory)
     if isinstance(loaded, StaticTable):
-        size: int | None = _size(path) if path.exists() else _table_size(loaded)
+        size: int | None = size_on_disk(path) if path.exists() else _table_size(loaded)
         if not any(loaded.prompts.values()):
             return _static(StaticEncoder(loaded), name or text, text, size, directory)
         loaded = SentenceTransformer(
             modules=stock_modules(loaded), prompts=loaded.prompts, default_prompt_name=loaded.default_prompt_name
         )
     else:
-        size = _size(directory) if directory else _cached_size(text)
+        size = size_on_disk(directory) if directory else _cached_size(text)
     return _stock(loaded, name or text, text, size, directory)
 
 
@@ -166,7 +166,8 @@ def _stock(model: SentenceTransformer, name: str, source: str, size: int | None,
     return ScoredModel(name, source, int(dim), size, "SentenceTransformer", threads, directory, tells_roles, encode)
 
 
-def _size(path: Path) -> int:
+def size_on_disk(path: Path) -> int:
+    """Bytes of a file, or of all files below a directory."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
@@ -183,4 +184,4 @@ def _cached_size(repo_id: str) -> int | None:
         found = try_to_load_from_cache(repo_id, _CONFIG_FILE)
     except HFValidationError:
         return None
-    return _size(Path(found).parent) if isinstance(found, str) else None
+    return size_on_disk(Path(found).parent) if isinstance(found, str) else None

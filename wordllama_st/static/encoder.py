@@ -206,7 +206,7 @@ class StaticEncoder:
         _check_dim(dim, self.dim)
         if batch_size < 1:
             raise ArgumentError(f"A batch has one text at least, not {batch_size}.")
-        front = self._prompt(prompt_name, prompt)
+        front = self.prompt_text(prompt_name, prompt)
         single = isinstance(sentences, str)
         texts = [sentences] if isinstance(sentences, str) else _as_list(sentences)
         _check_texts(texts)
@@ -372,7 +372,12 @@ class StaticEncoder:
         # It sets padding on the tokenizer that it is given.
         return WordLlamaInference(self.table.expanded(), copy.deepcopy(self.tokenizer))
 
-    def _prompt(self, name: str | None, prompt: str | None) -> str:
+    def prompt_text(self, name: str | None = None, prompt: str | None = None) -> str:
+        """What :meth:`encode` puts in front of a text, for the same two arguments.
+
+        Raises:
+            ArgumentError: If the model has no prompt of that name.
+        """
         if prompt is not None:
             return prompt
         name = self.table.default_prompt_name if name is None else name
