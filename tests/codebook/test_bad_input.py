@@ -21,6 +21,7 @@ from checkpoints import (
 from tokenizers import Tokenizer
 
 from wordllama_st import Codebook
+from wordllama_st.codebook.find import find_table
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
 
 # Bad input: checkpoints
@@ -223,3 +224,13 @@ def test_files_of_different_codebooks_are_not_taken_for_one(tokenizer: Tokenizer
     shutil.copy(tmp_path / "two/codebook.safetensors", tmp_path / "one")
     with pytest.raises(CodebookError, match="belong to different codebooks"):
         Codebook.load(tmp_path / "one")
+
+
+def test_an_id_that_no_table_has_a_row_for_is_refused_before_the_vocabulary_is_written_down(checkpoint: Path) -> None:
+    """The tokenizers library would want gigabytes for it, and end the process where there are none."""
+    definition = json.loads((checkpoint / "tokenizer.json").read_text())
+    token = next(iter(definition["model"]["vocab"]))
+    definition["model"]["vocab"][token] = 2**31
+    (checkpoint / "tokenizer.json").write_text(json.dumps(definition))
+    with pytest.raises(CodebookError, match="2,147,483,648"):
+        find_table(checkpoint)

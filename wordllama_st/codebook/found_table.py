@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 
 from wordllama_st.codebook.rows import Rows
+from wordllama_st.errors import CodebookError
+from wordllama_st.tokenization import id_count
+
+#: The largest vocabularies have a million tokens. The tokenizers library, writing a vocabulary down, lists the ids that
+#: it lacks: for a single damaged one, gigabytes of them, and where these are not to be had, it ends the process.
+MOST_IDS = 2**24
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,9 @@ class FoundTable:
         tensor_name: The table's key there.
         architecture: The model class or architecture that the source names, if it names one.
         commit: Of the Hub repository, if it comes from one.
+
+    Raises:
+        CodebookError: If the tokenizer has an id that no table has a row for.
     """
 
     rows: Rows
@@ -28,3 +37,10 @@ class FoundTable:
     tensor_name: str | None = None
     architecture: str | None = None
     commit: str | None = None
+
+    def __post_init__(self) -> None:
+        if (wanted := id_count(self.tokenizer)) > MOST_IDS:
+            raise CodebookError(
+                f"The tokenizer of {self.source} has the id {wanted - 1:,}, which no table has a row for: it is "
+                f"damaged. Fetch it again."
+            )
