@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any
 
 from wordllama_st import StaticEncoder
-from wordllama_st.docstrings import harvest, installed_packages
+from wordllama_st.data.docstrings import harvest, installed_packages
 
 MODEL = "wordllama-l2-supercat-256"
 MOST_OVERHEAD, MOST_COLD_SECONDS = 1.15, 0.4

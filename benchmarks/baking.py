@@ -15,9 +15,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from memory import anonymous, watch_peak
 
-from wordllama_st import Codebook, bake, build_model, models
-from wordllama_st.safetensors_file import write_tensor
-from wordllama_st.tokenization import load_tokenizer
+from wordllama_st import Codebook, bake, build_model
+from wordllama_st.static import released as models
+from wordllama_st.storage.safetensors_file import write_tensor
+from wordllama_st.storage.tokenizer import load_tokenizer
 
 LARGE = (128_256, 4_096)
 LARGE_DIM = 1_024

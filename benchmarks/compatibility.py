@@ -19,7 +19,8 @@ import sentence_transformers
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
 
-from wordllama_st import Codebook, bake, build_model, models
+from wordllama_st import Codebook, bake, build_model
+from wordllama_st.static import released as models
 
 TEXTS = ["The weather is lovely today.", "", "多言語 текст\n\tdef f(x): ...", "long " * 2000]
 ENCODE = """

@@ -45,7 +45,7 @@ def read_texts(path: Path | None) -> list[str]:
     if path is not None:
         with path.open(newline="", encoding="utf-8") as file:
             return [" ".join(row[1:]) for row in csv.reader(file)]
-    from wordllama_st.docstrings import harvest, installed_packages
+    from wordllama_st.data.docstrings import harvest, installed_packages
 
     found = (doc for package in installed_packages().values() for doc in harvest(package, limit=500))
     return [f"{doc.summary} {doc.body}"[:400] for doc in islice(found, 7600)]
@@ -187,7 +187,7 @@ FIRST_VECTOR = {
 
 def first_vectors() -> None:
     """Import, load, first vector, each in a process of its own."""
-    from wordllama_st.models import fetch
+    from wordllama_st.static.released import fetch
 
     files = fetch(MODEL)
     encoder = StaticEncoder.from_pretrained(MODEL)

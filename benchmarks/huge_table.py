@@ -21,7 +21,7 @@ from memory import anonymous, watch_peak
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from wordllama_st import Codebook
-from wordllama_st.safetensors_file import write_tensor
+from wordllama_st.storage.safetensors_file import write_tensor
 
 ROWS, COLUMNS = 128_256, 28_672
 BATCH, TOKENS = 256, 64
@@ -85,7 +85,7 @@ def run_step(name: str, directory: Path) -> None:
     if name == "train":
         import sentence_transformers  # noqa: F401  (what imports take is not the step's)
 
-        import wordllama_st.build  # noqa: F401
+        import wordllama_st.training.build  # noqa: F401
     before, start = anonymous(), time.perf_counter()
     with watch_peak() as peak:
         STEPS[name](directory)

@@ -27,15 +27,15 @@ from retrieval import minilm_path
 from sentence_transformers import SentenceTransformer
 
 from wordllama_st import Binarize, Codebook, bake, build_model
-from wordllama_st.distillation import distill, rotated, start_from_least_squares
-from wordllama_st.docstrings import installed_packages
-from wordllama_st.documents import hold_out_documents, make_pairs, read_documents
-from wordllama_st.documents.training_data import training_data
+from wordllama_st.cli.training_commands import STAY_CLOSE
+from wordllama_st.data.docstrings import installed_packages
+from wordllama_st.data.documents import hold_out_documents, make_pairs, read_documents
+from wordllama_st.data.documents.training_data import training_data
 from wordllama_st.evaluation import ClassificationTask, Report, evaluate, read_classification, read_similarity
-from wordllama_st.teacher import teacher_vectors
-from wordllama_st.trainable import load_trainable, save_static
-from wordllama_st.training import mean_score, retrieval_scores, train
-from wordllama_st.training_commands import STAY_CLOSE
+from wordllama_st.training.distillation import distill, rotated, start_from_least_squares
+from wordllama_st.training.static_model import load_trainable, save_static
+from wordllama_st.training.supervised import mean_score, retrieval_scores, train
+from wordllama_st.training.teacher import teacher_vectors
 
 RELEASED = "wordllama-l2-supercat-256"
 DIMS = (256, 128, 64)

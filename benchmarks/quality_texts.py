@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from wordllama_st.demo import harvest_installed
+from wordllama_st.cli.demo import harvest_installed
 
 INSTALLED = Path("/usr/share/wordnet")
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")

@@ -25,9 +25,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
 from torch import Tensor, nn
 
-from wordllama_st import Codebook, LLMTokenEmbedding, Projection, WeightedPool, models
-from wordllama_st.docstrings import harvest, installed_packages
-from wordllama_st.tokenization import load_tokenizer, plain_tokenizer
+from wordllama_st import Codebook, LLMTokenEmbedding, Projection, WeightedPool
+from wordllama_st.data.docstrings import harvest, installed_packages
+from wordllama_st.static import released as models
+from wordllama_st.storage.tokenizer import load_tokenizer, plain_tokenizer
 
 OUT_DIM = 1024
 MATRYOSHKA_DIMS = [1024, 512, 256, 128, 64]

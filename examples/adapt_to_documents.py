@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wordllama_st.docstrings import installed_packages
-from wordllama_st.documents import (
+from wordllama_st.data.docstrings import installed_packages
+from wordllama_st.data.documents import (
     hold_out_documents,
     make_pairs,
     read_documents,
@@ -21,9 +21,9 @@ from wordllama_st.documents import (
     summarize_pairs,
     summarize_split,
 )
-from wordllama_st.documents.training_data import training_data
-from wordllama_st.trainable import load_trainable, save_static
-from wordllama_st.training import mean_score, retrieval_scores, train
+from wordllama_st.data.documents.training_data import training_data
+from wordllama_st.training.static_model import load_trainable, save_static
+from wordllama_st.training.supervised import mean_score, retrieval_scores, train
 
 MODEL = "wordllama-l2-supercat-256"
 

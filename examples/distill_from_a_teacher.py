@@ -20,10 +20,10 @@ from retrieval import minilm_path
 from sentence_transformers import SentenceTransformer
 
 from wordllama_st import Codebook, bake, build_model
-from wordllama_st.distillation import distill, rotated, start_from_least_squares
-from wordllama_st.docstrings import harvest, installed_packages
-from wordllama_st.teacher import teacher_vectors
-from wordllama_st.trainable import save_static
+from wordllama_st.data.docstrings import harvest, installed_packages
+from wordllama_st.training.distillation import distill, rotated, start_from_least_squares
+from wordllama_st.training.static_model import save_static
+from wordllama_st.training.teacher import teacher_vectors
 
 HELD_OUT = 200
 #: Docstrings of each package at the most.

@@ -22,7 +22,7 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from sentence_transformers import SentenceTransformer
 
 import wordllama_st
-from wordllama_st.docstrings import harvest, installed_packages
+from wordllama_st.data.docstrings import harvest, installed_packages
 
 #: Docstrings of each package at the most.
 EACH = 100

@@ -20,9 +20,9 @@ from sentence_transformers import SentenceTransformer
 
 import wordllama_st
 from wordllama_st import Codebook, bake, build_model
-from wordllama_st.data import read_training_data
-from wordllama_st.docstrings import harvest, installed_packages
-from wordllama_st.training import hold_out, make_evaluator, train
+from wordllama_st.data.datasets import read_training_data
+from wordllama_st.data.docstrings import harvest, installed_packages
+from wordllama_st.training.supervised import hold_out, make_evaluator, train
 
 MODEL = "wordllama-l2-supercat-256"
 #: Docstrings of each package.

@@ -25,8 +25,8 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from wordllama_st import Codebook, bake, build_model
-from wordllama_st.docstrings import Docstring, harvest, installed_packages
-from wordllama_st.training import retrieval_evaluator
+from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
+from wordllama_st.training.supervised import retrieval_evaluator
 
 #: Docstrings of each package.
 EACH = 100

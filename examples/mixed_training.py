@@ -16,11 +16,11 @@ from itertools import pairwise
 from datasets import Dataset
 
 from wordllama_st import Binarize
-from wordllama_st.data import Kind, TrainingData
-from wordllama_st.docstrings import Docstring, harvest, installed_packages
-from wordllama_st.hard_negatives import with_hard_negatives
-from wordllama_st.trainable import load_trainable, save_static
-from wordllama_st.training import hold_out, make_evaluator, train
+from wordllama_st.data.datasets import Kind, TrainingData
+from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
+from wordllama_st.training.hard_negatives import with_hard_negatives
+from wordllama_st.training.static_model import load_trainable, save_static
+from wordllama_st.training.supervised import hold_out, make_evaluator, train
 
 MODEL = "wordllama-l2-supercat-256"
 #: Docstrings of each package at the most.

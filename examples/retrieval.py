@@ -30,7 +30,7 @@ from types import TracebackType
 
 import bm25s
 
-from wordllama_st.docstrings import Docstring, harvest, installed_packages
+from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
 
 #: No package gives more than this share of the passages.
 LARGEST_SHARE = 0.2

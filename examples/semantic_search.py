@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import semantic_search
 
 import wordllama_st
-from wordllama_st.docstrings import harvest, installed_packages
+from wordllama_st.data.docstrings import harvest, installed_packages
 
 QUESTIONS = ("read a table from a text file", "retry when the connection fails", "check that the input is valid")
 #: Docstrings of each package.

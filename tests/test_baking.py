@@ -20,7 +20,7 @@ from torch import nn
 
 from wordllama_st import Binarize, Codebook, Projection, StaticEncoder, bake, build_model
 from wordllama_st.errors import BakeError, OutputExistsError
-from wordllama_st.training import retrieval_evaluator
+from wordllama_st.training.supervised import retrieval_evaluator
 
 DIM = 24
 TEXTS = ["Two words", "", "Ещё раз, 再来一次", "def f(x):\n\treturn x", "a b " * 200]

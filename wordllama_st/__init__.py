@@ -15,12 +15,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from wordllama_st.baking import bake
-    from wordllama_st.build import build_model
     from wordllama_st.codebook import Codebook
-    from wordllama_st.load import load_model
     from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection, WeightedPool
     from wordllama_st.registration import register, unregister
     from wordllama_st.static import StaticEncoder
+    from wordllama_st.training.build import build_model
+    from wordllama_st.training.load import load_model
 
 #: Public name -> (the module that defines it, the extra and its modules that it needs).
 _TORCH = ("st", "torch", "sentence_transformers")
@@ -31,8 +31,8 @@ _EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "WeightedPool": ("modules", _TORCH),
     "Projection": ("modules", _TORCH),
     "Binarize": ("modules", _TORCH),
-    "build_model": ("build", _TORCH),
-    "load_model": ("load", _TORCH),
+    "build_model": ("training.build", _TORCH),
+    "load_model": ("training.load", _TORCH),
     "bake": ("baking", _TORCH),
     "register": ("registration", _TORCH),
     "unregister": ("registration", _TORCH),

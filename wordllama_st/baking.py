@@ -28,14 +28,14 @@ from torch import Tensor, nn
 from tqdm.autonotebook import tqdm
 
 from wordllama_st.errors import BakeError
-from wordllama_st.formats import model2vec as model2vec_format
-from wordllama_st.formats import sentence_transformers as stock_format
-from wordllama_st.formats.static_table import StaticTable
-from wordllama_st.model_card import static_model_card
 from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection
 from wordllama_st.modules.stock import stock_modules
-from wordllama_st.staging import check_output
-from wordllama_st.tokenization import plain_tokenizer
+from wordllama_st.static.formats import model2vec as model2vec_format
+from wordllama_st.static.formats import sentence_transformers as stock_format
+from wordllama_st.static.model_card import static_model_card
+from wordllama_st.static.table import StaticTable
+from wordllama_st.storage.staging import check_output
+from wordllama_st.storage.tokenizer import plain_tokenizer
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from sentence_transformers import SentenceTransformer
 
-from wordllama_st import models
-from wordllama_st.formats import wordllama as wordllama_format
 from wordllama_st.modules.stock import stock_modules
+from wordllama_st.static import released as models
+from wordllama_st.static.formats import wordllama as wordllama_format
 
 #: The constructor that :func:`register` put in place, while it is in force.
 _installed: Any = None

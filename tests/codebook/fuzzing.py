@@ -36,7 +36,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from wordllama_st.codebook.find import find_table
 from wordllama_st.codebook.locate import token_table_key
 from wordllama_st.errors import WordLlamaSTError
-from wordllama_st.tokenization import text_tokenizer
+from wordllama_st.storage.tokenizer import text_tokenizer
 
 ROWS, COLUMNS = 64, 8
 TABLE = np.arange(ROWS * COLUMNS, dtype=np.float32).reshape(ROWS, COLUMNS)

@@ -31,7 +31,8 @@ from checkpoints import (
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from wordllama_st import Codebook, models
+from wordllama_st import Codebook
+from wordllama_st.static import released as models
 
 # Extraction
 

@@ -20,8 +20,8 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 from wordllama_st import Codebook
 from wordllama_st.errors import CodebookError
-from wordllama_st.models import DEFAULT_MODEL, fetch
-from wordllama_st.tokenization import load_tokenizer, text_tokenizer
+from wordllama_st.static.released import DEFAULT_MODEL, fetch
+from wordllama_st.storage.tokenizer import load_tokenizer, text_tokenizer
 
 SPECIAL = ["<unk>", "<s>", "</s>", "[CLS]", "<|endoftext|>"]
 

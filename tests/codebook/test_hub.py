@@ -28,7 +28,7 @@ KEY = "model.embed_tokens.weight"
 _EXTRACT = """
 import sys
 from wordllama_st.codebook import hub
-from wordllama_st.cli import main
+from wordllama_st.cli.main import main
 
 hub.RETRY_WAIT = 0.01
 sys.exit(main(["extract", *sys.argv[1:]]))

@@ -14,7 +14,7 @@ from checkpoints import DTYPES, ROWS, content
 from tokenizers import AddedToken, Tokenizer
 
 from wordllama_st import Codebook
-from wordllama_st.cli import main
+from wordllama_st.cli.main import main
 from wordllama_st.errors import ArgumentError, CodebookError
 
 

@@ -19,7 +19,7 @@ from wordllama_st import Codebook
 from wordllama_st.codebook.checked_rows import CheckedRows, first_nonfinite_row
 from wordllama_st.codebook.rows import ArrayRows, blocks
 from wordllama_st.errors import CodebookError
-from wordllama_st.safetensors_file import Table
+from wordllama_st.storage.safetensors_file import Table
 
 
 def unchecked(table: torch.Tensor, directory: Path, tokenizer: Tokenizer) -> Codebook:

@@ -11,7 +11,7 @@ import numpy as np
 
 from wordllama_st.codebook.rows import Rows, blocks
 from wordllama_st.errors import CodebookError
-from wordllama_st.safetensors_file import Table
+from wordllama_st.storage.safetensors_file import Table
 
 #: The exponent bits of each dtype; a number with all of them set is infinite or NaN.
 _EXPONENTS: dict[str, np.unsignedinteger[Any]] = {

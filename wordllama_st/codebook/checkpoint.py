@@ -12,8 +12,8 @@ from typing import Protocol
 
 from wordllama_st.codebook.locate import token_table_key
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
-from wordllama_st.safetensors_file import StoredTensor, stored_tensor, table_layout
-from wordllama_st.safetensors_header import TensorEntry, read_header
+from wordllama_st.storage.safetensors_file import StoredTensor, stored_tensor, table_layout
+from wordllama_st.storage.safetensors_header import TensorEntry, read_header
 
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"

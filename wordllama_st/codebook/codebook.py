@@ -26,9 +26,16 @@ from wordllama_st.codebook.own_file import OwnFile
 from wordllama_st.codebook.provenance import Provenance
 from wordllama_st.codebook.rows import ArrayRows, Rows, ahead, blocks, fitted
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError
-from wordllama_st.safetensors_file import STORAGE_DTYPES, TENSOR_NAME, Table, stored_tensor, table_bytes, write_tensor
-from wordllama_st.staging import staged_directory, staged_file
-from wordllama_st.tokenization import (
+from wordllama_st.storage.safetensors_file import (
+    STORAGE_DTYPES,
+    TENSOR_NAME,
+    Table,
+    stored_tensor,
+    table_bytes,
+    write_tensor,
+)
+from wordllama_st.storage.staging import staged_directory, staged_file
+from wordllama_st.storage.tokenizer import (
     TOKENIZER_FILE,
     id_count,
     load_tokenizer,

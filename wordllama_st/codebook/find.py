@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from wordllama_st import models
 from wordllama_st.codebook.checkpoint import CheckpointFiles, LocalFiles, locate_table
 from wordllama_st.codebook.found_table import FoundTable
 from wordllama_st.codebook.rows import ArrayRows
 from wordllama_st.codebook.tokenizer_files import find_tokenizer
 from wordllama_st.errors import CodebookNotFoundError
-from wordllama_st.formats import sentence_transformers as static_format
-from wordllama_st.safetensors_file import TENSOR_NAME, stored_tensor
-from wordllama_st.tokenization import TOKENIZER_FILE, load_tokenizer
+from wordllama_st.static import released as models
+from wordllama_st.static.formats import sentence_transformers as static_format
+from wordllama_st.storage.safetensors_file import TENSOR_NAME, stored_tensor
+from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer
 
 #: The table of a saved codebook.
 WEIGHT_FILE = "codebook.safetensors"

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from wordllama_st.codebook.rows import Rows
 from wordllama_st.errors import CodebookError
-from wordllama_st.tokenization import id_count
+from wordllama_st.storage.tokenizer import id_count
 
 #: The largest vocabularies have a million tokens. The tokenizers library, writing a vocabulary down, lists the ids that
 #: it lacks: for a single damaged one, gigabytes of them, and where these are not to be had, it ends the process.

@@ -26,7 +26,7 @@ from wordllama_st.codebook.gguf_tokenizer import TOKENS, tokenizer_from_metadata
 from wordllama_st.codebook.rows import ArrayRows, Rows
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
 from wordllama_st.extras import require
-from wordllama_st.safetensors_file import STORAGE_DTYPES, Table
+from wordllama_st.storage.safetensors_file import STORAGE_DTYPES, Table
 
 if TYPE_CHECKING:
     from gguf import GGMLQuantizationType

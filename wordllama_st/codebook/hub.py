@@ -30,10 +30,10 @@ from huggingface_hub.utils.tqdm import tqdm
 
 from wordllama_st.codebook.checkpoint import CONFIG_FILE, PICKLE_FILES, SINGLE_FILE, pickles_only
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, ModelUnavailableError
-from wordllama_st.hub_refusals import httpx, refusal
-from wordllama_st.safetensors_file import TENSOR_NAME, StoredTensor, stored_tensor, table_layout, tensor_header
-from wordllama_st.safetensors_header import PREFIX_BYTES, TensorEntry, header_length, parse_header, read_header
-from wordllama_st.staging import staged_file
+from wordllama_st.storage.hub_errors import httpx, refusal
+from wordllama_st.storage.safetensors_file import TENSOR_NAME, StoredTensor, stored_tensor, table_layout, tensor_header
+from wordllama_st.storage.safetensors_header import PREFIX_BYTES, TensorEntry, header_length, parse_header, read_header
+from wordllama_st.storage.staging import staged_file
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from wordllama_st.codebook.rows import Rows, as_float32, blocks
 from wordllama_st.errors import ArgumentError, CodebookError
-from wordllama_st.safetensors_file import STORAGE_DTYPES, Table
+from wordllama_st.storage.safetensors_file import STORAGE_DTYPES, Table
 
 #: Differences that an error shows.
 SHOWN = 10

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from wordllama_st.safetensors_file import CHUNK_BYTES, STORAGE_DTYPES, Table
+from wordllama_st.storage.safetensors_file import CHUNK_BYTES, STORAGE_DTYPES, Table
 
 
 class Rows(Protocol):

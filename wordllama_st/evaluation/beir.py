@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from wordllama_st.data.text_files import check_utf8
 from wordllama_st.errors import DatasetError
 from wordllama_st.evaluation.retrieval import RetrievalTask
-from wordllama_st.text_files import check_utf8
 
 CORPUS_FILE, QUERIES_FILE, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
 _DEFAULT_SPLIT = "test"

@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from wordllama_st import __version__
 from wordllama_st.errors import ModelLoadError, reason
 from wordllama_st.evaluation.report import Report, Score, encoded_by, vector_bytes
-from wordllama_st.staging import staged_file
+from wordllama_st.storage.staging import staged_file
 
 CARD_FILE = "README.md"
 #: What marks a result, and the table, as written here, to be replaced by the next.

@@ -15,16 +15,16 @@ from huggingface_hub.errors import HFValidationError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router, Transformer
 
-from wordllama_st import models
 from wordllama_st.errors import ModelLoadError, reason
 from wordllama_st.evaluation.vectors import Role
-from wordllama_st.formats import sentence_transformers as stock_format
-from wordllama_st.formats.load import load_static
-from wordllama_st.formats.static_table import StaticTable
-from wordllama_st.load import load_model
 from wordllama_st.modules.stock import stock_modules
 from wordllama_st.static import StaticEncoder
+from wordllama_st.static import released as models
+from wordllama_st.static.formats import sentence_transformers as stock_format
+from wordllama_st.static.formats.load import load_static
 from wordllama_st.static.similarity import Vectors
+from wordllama_st.static.table import StaticTable
+from wordllama_st.training.load import load_model
 
 #: A directory, a released name or a Hub id; or a model that is loaded.
 ModelSource: TypeAlias = str | Path | SentenceTransformer | StaticEncoder

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from wordllama_st.analysis.inspection_plot import check_plot
 from wordllama_st.evaluation.report import ModelResult, Report, encoded_by, readable_size
-from wordllama_st.inspection_plot import check_plot
-from wordllama_st.staging import staged_file
 from wordllama_st.static.precision import Precision
+from wordllama_st.storage.staging import staged_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

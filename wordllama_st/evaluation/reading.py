@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from datasets import Dataset
 
-from wordllama_st.data import LABEL_COLUMNS, Kind, TrainingData, is_number, is_text, read_rows, understand
+from wordllama_st.data.datasets import LABEL_COLUMNS, Kind, TrainingData, is_number, is_text, read_rows, understand
 from wordllama_st.errors import DatasetError
 from wordllama_st.evaluation.beir import read_beir
 from wordllama_st.evaluation.classification import ClassificationTask

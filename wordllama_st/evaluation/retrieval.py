@@ -12,7 +12,7 @@ from sentence_transformers.util import dot_score
 from wordllama_st.errors import DatasetError
 from wordllama_st.evaluation.task import Task, check_columns
 from wordllama_st.evaluation.vectors import Role, TaskVectors
-from wordllama_st.training import retrieval_evaluator
+from wordllama_st.training.supervised import retrieval_evaluator
 
 #: The most similarities that are held in memory at a time: 256 MB of them.
 _SIMILARITIES = 2**26

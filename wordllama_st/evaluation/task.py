@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from wordllama_st.data import check_texts
+from wordllama_st.data.datasets import check_texts
 from wordllama_st.errors import DatasetError
 from wordllama_st.evaluation.vectors import Role, TaskVectors
 

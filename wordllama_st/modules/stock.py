@@ -8,7 +8,7 @@ from sentence_transformers.base.modules import Normalize
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import nn
 
-from wordllama_st.formats.static_table import StaticTable
+from wordllama_st.static.table import StaticTable
 
 
 def stock_modules(table: StaticTable) -> list[nn.Module]:

@@ -24,7 +24,7 @@ class WeightedPool(TrainedModule):
 
     Args:
         num_embeddings: V, the vocabulary size.
-        initial_weights: The weights w to start from, [V]. Ones if None; see :mod:`wordllama_st.initialize` for better.
+        initial_weights: The weights w to start from, [V]. Ones if None; see :mod:`wordllama_st.training.initialize` for better.
         activation: The f that a weight passes through: ``"gelu"`` as in WordLlama, ``"relu"``, ``"softplus"`` or
             ``"identity"``.
 

@@ -18,12 +18,12 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from wordllama_st.errors import ArgumentError
-from wordllama_st.formats.load import load_static
-from wordllama_st.formats.static_table import StaticTable
+from wordllama_st.static.formats.load import load_static
 from wordllama_st.static.pooling import mean_vector, mean_vectors
 from wordllama_st.static.precision import Precision, check_precision, quantize_embeddings
 from wordllama_st.static.similarity import Vectors, normalized, similarity_function
-from wordllama_st.static.words import LONG_TEXT, Bags, WordTokenizer, plain_bags
+from wordllama_st.static.table import StaticTable
+from wordllama_st.static.word_cache.tokenizer import LONG_TEXT, Bags, WordTokenizer, plain_bags
 
 if TYPE_CHECKING:
     from wordllama.inference import WordLlamaInference
@@ -58,7 +58,7 @@ class StaticEncoder:
     """Encodes texts with a static model, exactly as the stock ``SentenceTransformer`` does, without torch.
 
     A text's vector is the mean of its tokens' vectors. Where the tokenizer treats a text's words one by one, which is
-    found out, a word that was seen before is not tokenized again (see :mod:`wordllama_st.static.word_rules`). An
+    found out, a word that was seen before is not tokenized again (see :mod:`wordllama_st.static.word_cache.rules`). An
     encoder can be used by many threads at once.
 
     Args:
@@ -346,8 +346,8 @@ class StaticEncoder:
             OutputExistsError: If ``path`` has content and ``overwrite`` is not set.
             ArgumentError: If there is no such format, or it has no place for int8.
         """
-        from wordllama_st.formats import model2vec, sentence_transformers, wordllama
-        from wordllama_st.model_card import static_model_card
+        from wordllama_st.static.formats import model2vec, sentence_transformers, wordllama
+        from wordllama_st.static.model_card import static_model_card
 
         formats: dict[str, Any] = {
             "sentence-transformers": sentence_transformers.save,

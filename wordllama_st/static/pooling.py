@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from wordllama_st.formats.static_table import StaticTable
 from wordllama_st.static.sparse_product import Vectors, sparse_product
-from wordllama_st.static.words import Bags
+from wordllama_st.static.table import StaticTable
+from wordllama_st.static.word_cache.tokenizer import Bags
 
 #: Tokens that are summed in float32. The error of a longer sum would be seen; it is put together in float64.
 SEGMENT = 256

@@ -13,7 +13,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, fiel
 from typing_extensions import Self
 from wordllama_st import StaticEncoder
 from wordllama_st.errors import ArgumentError
-from wordllama_st.models import DEFAULT_MODEL
+from wordllama_st.static.released import DEFAULT_MODEL
 
 #: Which of a model's own prompts are for what, as sentence-transformers has it.
 _QUERY_PROMPTS = ("query",)

@@ -16,7 +16,7 @@ from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr
 from llama_index.embeddings.wordllama.observers import has_callbacks, have_handlers, with_those_above
 from typing_extensions import Self
 from wordllama_st import StaticEncoder
-from wordllama_st.models import DEFAULT_MODEL
+from wordllama_st.static.released import DEFAULT_MODEL
 
 #: Names that models, as sentence-transformers saves them, have for their prompts.
 QUERY_PROMPTS = ("query",)

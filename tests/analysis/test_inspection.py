@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+from tokenizers import models as token_models
+
+from wordllama_st.analysis.inspection import examine
+from wordllama_st.analysis.inspection_plot import plot, spectrum
+from wordllama_st.cli import inspect as inspect_command
+from wordllama_st.codebook.found_table import FoundTable
+from wordllama_st.codebook.rows import ArrayRows
+from wordllama_st.errors import ArgumentError, MissingExtraError
+from wordllama_st.static import released as models
+from wordllama_st.storage.safetensors_file import stored_tensor
+from wordllama_st.storage.tokenizer import load_tokenizer
+
+DIM = 16
+
+
+@pytest.fixture(scope="module")
+def released() -> FoundTable:
+    files = models.fetch("wordllama-l2-supercat-256")
+    stored = stored_tensor(files.weights, "embedding.weight")
+    return FoundTable(
+        ArrayRows(stored.map(), stored.dtype), load_tokenizer(files.tokenizer), files.model.name, stored.name
+    )
+
+
+def random_table(rows: int, dim: int = DIM) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((rows, dim)).astype(np.float32)
+
+
+def found(table: np.ndarray, tokenizer: Tokenizer, dtype: str = "float32") -> FoundTable:
+    return FoundTable(ArrayRows(table, dtype), tokenizer, "made up")
+
+
+def told(table: FoundTable, *arguments: str) -> str:
+    parser = argparse.ArgumentParser()
+    inspect_command.add_arguments(parser)
+    lines: list[str] = []
+    inspect_command.run(table, parser.parse_args(arguments), lines.append)
+    return "\n".join(lines)
+
+
+def test_released_model(released: FoundTable) -> None:
+    report = examine(released, ["▁Paris", "Paris"], neighbours=5)
+    assert (report.shape, report.dtype, report.bytes) == ((32000, 256), "float16", 32000 * 256 * 2)
+    assert (report.tokenizer_kind, report.vocabulary_size, report.special_tokens) == ("BPE", 32000, 3)
+    assert report.padding_rows == report.ids_beyond_rows == report.nonfinite_rows == report.zero_rows == 0
+    norms = np.linalg.norm(released.rows.block(0, 32000).astype(np.float64), axis=1)
+    assert report.norm_quantiles[50] == pytest.approx(np.median(norms))
+    assert report.mean_norm == pytest.approx(norms.mean())
+    paris, also = report.neighbours
+    assert paris.token_id == also.token_id == released.tokenizer.token_to_id("▁Paris")
+    assert paris.nearest[0][1] == "' France'"
+    assert len(paris.nearest) == 5
+
+
+def test_neighbours_are_those_of_the_whole_table_at_once(released: FoundTable) -> None:
+    table = released.rows.block(0, 32000).astype(np.float64)
+    table -= table.mean(axis=0)
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    cosines = table @ table[9292]
+    wanted = [i for i in np.argsort(-cosines).tolist() if i != 9292][:12]
+    (near,) = examine(released, ["king"], neighbours=12).neighbours
+    assert [token_id for token_id, _, _ in near.nearest] == wanted
+    assert [cosine for _, _, cosine in near.nearest] == pytest.approx(cosines[wanted].tolist(), abs=1e-4)
+
+
+def test_odd_rows_are_counted(tokenizer: Tokenizer) -> None:
+    count = tokenizer.get_vocab_size()
+    table = random_table(count + 3)
+    table[5], table[7], table[8] = 0, table[6], table[6]
+    table[10, 3], table[11, 0], table[count] = np.nan, -np.inf, 0
+    report = examine(found(table, tokenizer), [tokenizer.id_to_token(6)], neighbours=3)
+    assert report.tokenizer_kind == "byte-level BPE"
+    assert (report.padding_rows, report.zero_rows, report.duplicate_rows, report.nonfinite_rows) == (3, 1, 2, 2)
+    assert report.zero_examples == (repr(tokenizer.decode([5])),)
+    assert [i for i, _, _ in report.neighbours[0].nearest[:2]] == [7, 8]
+    assert report.norm_quantiles[0] == 0
+    assert np.isfinite(list(report.norm_quantiles.values())).all()
+
+
+def test_bfloat16(tokenizer: Tokenizer) -> None:
+    bits = (random_table(tokenizer.get_vocab_size()).view(np.uint32) >> 16).astype(np.uint16)
+    report = examine(found(bits, tokenizer, "bfloat16"))
+    numbers = (bits.astype(np.uint32) << 16).view(np.float32)
+    assert report.norm_quantiles[100] == pytest.approx(np.linalg.norm(numbers, axis=1).max(), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_norms_neither_overflow_nor_vanish(tokenizer: Tokenizer, size: float) -> None:
+    table = random_table(tokenizer.get_vocab_size()) * np.float32(size)
+    report = examine(found(table, tokenizer))
+    assert report.mean_norm == pytest.approx(np.linalg.norm(table.astype(np.float64), axis=1).mean())
+    assert report.zero_rows == report.nonfinite_rows == 0
+
+
+def test_nothing_finite(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    table = found(np.full((tokenizer.get_vocab_size(), 2), np.nan, dtype=np.float32), tokenizer)
+    report = json.loads(told(table, "--json", "--plot", str(tmp_path / "nan.png")))
+    assert report["norm_quantiles"] == {}
+    assert report["mean_norm"] is report["anisotropy"] is None
+    assert "no token has a row" in told(table)
+
+
+def test_ids_beyond_the_rows(tokenizer: Tokenizer) -> None:
+    table = found(random_table(300), tokenizer)
+    assert examine(table).ids_beyond_rows == tokenizer.get_vocab_size() - 300
+    with pytest.raises(ArgumentError, match="has no row for"):
+        examine(table, [tokenizer.id_to_token(400)])
+
+
+def test_unusable_tokens(released: FoundTable, tokenizer: Tokenizer) -> None:
+    with pytest.raises(ArgumentError, match="splits into ' q', 'wx', 'z', 'v'"):
+        examine(released, ["qwxzv"])
+    with pytest.raises(ArgumentError, match="at least one"):
+        examine(released, ["king"], neighbours=0)
+    table = random_table(tokenizer.get_vocab_size())
+    table[5], table[6] = 0, np.inf
+    for row, why in ((5, "all zero"), (6, "not finite")):
+        with pytest.raises(ArgumentError, match=why):
+            examine(found(table, tokenizer), [tokenizer.id_to_token(row)])
+
+
+def test_unknown_is_no_token() -> None:
+    words = Tokenizer(token_models.WordLevel({"[UNK]": 0, "king": 1}, unk_token="[UNK]"))
+    table = found(random_table(2), words)
+    assert examine(table, ["king"], neighbours=9).neighbours[0].nearest[0][0] == 0
+    with pytest.raises(ArgumentError, match="UNK"):
+        examine(table, ["queen"])
+
+
+def test_spectrum_is_that_of_the_covariance(tokenizer: Tokenizer) -> None:
+    table = random_table(tokenizer.get_vocab_size()) * np.arange(1, DIM + 1, dtype=np.float32) + 3
+    shares, _ = spectrum(found(table, tokenizer), examine(found(table, tokenizer)))
+    wanted = np.linalg.eigvalsh(np.cov(table.T))[::-1]
+    assert shares == pytest.approx(wanted / wanted.sum(), rel=1e-3)
+
+
+def test_wide_tables_are_folded(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wordllama_st.analysis.inspection_plot.SPECTRUM_COLUMNS", 64)
+    rows = tokenizer.get_vocab_size()
+    table = random_table(rows, 3) @ random_table(3, 200)
+    shares, basis = spectrum(found(table, tokenizer), examine(found(table, tokenizer)))
+    assert len(shares) == 64
+    assert shares[:3].sum() == pytest.approx(1, abs=1e-4)
+    assert "200 columns folded into 64" in basis
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG\r\n\x1a\n"), (".svg", b"<?xml"), (".PDF", b"%PDF")])
+def test_picture(tokenizer: Tokenizer, tmp_path: Path, suffix: str, magic: bytes) -> None:
+    pytest.importorskip("matplotlib")
+    table = random_table(tokenizer.get_vocab_size() + 20)
+    table[3], table[4] = 0, np.nan
+    picture = tmp_path / "new" / f"table{suffix}"
+    shown = told(found(table, tokenizer), "--plot", str(picture))
+    assert str(picture) in shown
+    assert picture.read_bytes().startswith(magic)
+    assert list(picture.parent.iterdir()) == [picture]
+
+
+def test_picture_of_the_released_model(released: FoundTable, tmp_path: Path) -> None:
+    image = pytest.importorskip("matplotlib.image")
+    plot(released, examine(released), tmp_path / "table.png")
+    pixels = image.imread(tmp_path / "table.png")
+    assert pixels.shape[1] > 1500
+    assert pixels.std() > 0.05
+
+
+def test_picture_that_cannot_be_drawn(released: FoundTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ArgumentError, match=r"\.png, \.svg, \.pdf"):
+        told(released, "--plot", str(tmp_path / "table.gif"))
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ArgumentError, match="is a directory"):
+        told(released, "--plot", str(tmp_path / "folder.png"))
+    monkeypatch.setattr("wordllama_st.extras.find_spec", lambda module: None)
+    with pytest.raises(MissingExtraError, match=r"wordllama-st\[plot\]"):
+        told(released, "--plot", str(tmp_path / "table.png"))
+
+
+def test_told(released: FoundTable) -> None:
+    shown = told(released, "--tokens", "king", "Paris", "--neighbours", "2")
+    assert "32,000 rows x 256 columns, float16, 16.4 MB" in shown
+    assert "closest to ' Paris'" in shown
+    report = json.loads(told(released, "--tokens", "king", "--neighbours", "2", "--json"))
+    assert [near["token_id"] for near in report["neighbours"][0]["nearest"]] == [17713, 4088]
+    assert report["shape"] == [32000, 256]

@@ -1,0 +1,1 @@
+"""Looking into a model: which tokens make two texts similar, and what is odd about a token table."""

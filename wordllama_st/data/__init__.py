@@ -1,0 +1,1 @@
+"""Texts and training data, from files, folders of documents and installed packages."""

@@ -1,0 +1,95 @@
+"""HTML: the text that a reader of the page came for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wordllama_st.data.documents.decoding import decode
+from wordllama_st.data.documents.document import Section
+from wordllama_st.data.documents.outline import Outline
+from wordllama_st.errors import DocumentError, reason
+from wordllama_st.extras import require
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup, Tag
+
+#: What is no text, and what is the same on every page of a site.
+DROPPED = frozenset(
+    {
+        *("head", "script", "style", "template", "noscript", "svg", "canvas", "iframe", "object"),
+        *("form", "button", "select", "nav", "footer", "aside"),
+    }
+)
+DROPPED_ROLES = frozenset(("navigation", "search"))
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+#: The elements that do not end a paragraph.
+INLINE = frozenset(
+    {
+        *("a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img", "ins"),
+        *("kbd", "label", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt"),
+        *("u", "var", "wbr"),
+    }
+)
+#: What a heading's link to itself shows.
+PERMALINKS = ("#", "¶", "§")
+
+
+def read(content: bytes, name: str) -> list[Section]:
+    """The sections of a page: of its ``<main>``, if it has one, without navigation, scripts and forms.
+
+    Code stays, as a block of its own, and so does a table, a block for each row. The page's ``<title>`` counts where it
+    has no heading of the first level.
+
+    Raises:
+        DocumentError: If it is neither UTF-8 nor in the encoding that it declares, or cannot be parsed.
+        MissingExtraError: If beautifulsoup4 is not installed.
+    """
+    require("documents", "bs4")
+    from bs4 import BeautifulSoup
+    from bs4.dammit import EncodingDetector
+
+    text = decode(content, EncodingDetector.find_declared_encoding(content, is_html=True))
+    try:
+        soup = BeautifulSoup(text, "html.parser")
+    except Exception as error:  # the standard library's parser asserts what some pages do not keep
+        raise DocumentError(f"damaged: {reason(error)}") from error
+    title = soup.title.get_text() if soup.title else ""
+    outline = Outline(title, name)
+    page = soup.select_one("main, [role=main]") or soup
+    if title and page.find("h1") is None:
+        outline.heading(1, title)
+    _collect(page, outline)
+    return outline.sections()
+
+
+def _collect(page: BeautifulSoup | Tag, outline: Outline) -> None:
+    from bs4 import Tag
+    from bs4.element import NavigableString
+
+    inline: list[str] = []
+    # A stack and no recursion: unclosed elements nest thousands deep. None stands where an element ends.
+    stack: list[object] = [page]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Tag) and (node.name in DROPPED or node.get("role") in DROPPED_ROLES):
+            continue
+        if isinstance(node, Tag) and node.name in INLINE:
+            stack.extend(reversed(node.contents))
+        elif type(node) is NavigableString:  # the other kinds are comments and declarations
+            inline.append(node)
+        elif isinstance(node, Tag) and node.name == "br":
+            inline.append(" ")
+        elif node is None or isinstance(node, Tag):
+            outline.block("".join(inline))
+            inline.clear()
+            if node is None:
+                continue
+            if node.name in HEADINGS:
+                outline.heading(int(node.name[1]), "".join(text for text in node.strings if text not in PERMALINKS))
+            elif node.name == "pre":
+                outline.block(node.get_text())
+            elif node.name == "tr" and not node.find(["table", "p", "ul", *HEADINGS]):  # those lay out the page
+                outline.block(node.get_text(" "))
+            else:
+                stack.append(None)
+                stack.extend(reversed(node.contents))

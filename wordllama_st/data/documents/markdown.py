@@ -1,0 +1,63 @@
+"""Markdown: CommonMark and its tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from wordllama_st.data.documents.decoding import decode
+from wordllama_st.data.documents.document import Section
+from wordllama_st.data.documents.outline import Outline
+from wordllama_st.extras import require
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+_FRONT_MATTER = re.compile(r"---[^\S\n]*\n(.*?\n)?(?:---|\.\.\.)[^\S\n]*(?:\n|\Z)", re.DOTALL)
+_TITLE = re.compile(r"^title:[^\S\n]*[\"']?(.*?)[\"']?[^\S\n]*$", re.MULTILINE)
+
+
+def read(content: bytes, name: str) -> list[Section]:
+    """The sections of a Markdown document.
+
+    Code stays, as a block of its own, and so does a table, a block for each row: in technical documents half of the
+    vocabulary is there. Of links the text stays. Pictures, raw HTML and the front matter go, but for the title in it.
+
+    Raises:
+        DocumentError: If it is no text.
+        MissingExtraError: If markdown-it-py is not installed.
+    """
+    require("documents", "markdown_it")
+    from markdown_it import MarkdownIt
+
+    text = decode(content)
+    front_matter = _FRONT_MATTER.match(text)
+    title = _TITLE.search(front_matter.group(1) or "") if front_matter else None
+    outline = Outline(title.group(1) if title else "", name)
+    tokens = iter(MarkdownIt("commonmark").enable("table").parse(text[front_matter.end() :] if front_matter else text))
+    for token in tokens:
+        if token.type == "heading_open":
+            outline.heading(int(token.tag[1]), _text(next(tokens)))
+        elif token.type == "tr_open":
+            outline.block(" ".join(_row(tokens)))
+        elif token.type == "inline":
+            outline.block(_text(token))
+        elif token.type in ("fence", "code_block"):
+            outline.block(token.content)
+    return outline.sections()
+
+
+def _row(tokens: Iterator[Token]) -> Iterator[str]:
+    for token in tokens:
+        if token.type == "tr_close":
+            return
+        yield _text(token)
+
+
+def _text(inline: Token) -> str:
+    return "".join(
+        " " if child.type in ("softbreak", "hardbreak") else child.content
+        for child in inline.children or ()
+        if child.type in ("text", "code_inline", "softbreak", "hardbreak")
+    )

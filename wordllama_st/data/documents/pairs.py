@@ -1,0 +1,173 @@
+"""Texts that belong together, by the structure of the documents alone: no labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from wordllama_st.data.documents.document import Document, Section, SectionKind
+from wordllama_st.data.documents.names import with_words
+from wordllama_st.data.documents.passages import fold, is_language, words
+from wordllama_st.errors import DocumentError
+
+#: Of each section. Further down, a passage is less and less about what the heading says.
+PASSAGES_BELOW_A_HEADING = 3
+#: A passage right below as many different headings is a licence or navigation, and belongs to none of them. (Below the
+#: same heading again it is a copy, as in two versions of a manual.) A heading above as many different sections does not
+#: tell them apart.
+MANY = 3
+#: Words that the positive must have and the anchor not. With fewer, it says the same again.
+NEW_WORDS = 3
+#: With fewer, training has hardly a second batch, and a score of what is held out says nothing.
+FEWEST_PAIRS = 20
+
+
+class Relation(Enum):
+    """How the two texts of a pair stand to each other in their document."""
+
+    TITLE = "title → section"
+    NEIGHBOURS = "neighbouring passages"
+    NAME = "name → docstring"
+    BODY = "summary → body"
+    COMMENT = "name → comment"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts that belong together.
+
+    Attributes:
+        anchor: The one to search with.
+        positive: The one to find.
+        relation: How they belong together.
+        path: The document's.
+        section: The number of the section in its document, from 0.
+        passage: The number of the positive in its section, from 0.
+    """
+
+    anchor: str
+    positive: str
+    relation: Relation
+    path: str
+    section: int
+    passage: int
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of some documents.
+
+    Attributes:
+        pairs: In the order of the documents, none twice.
+        dropped: How many more there were, by the reason for leaving them out.
+    """
+
+    pairs: tuple[Pair, ...]
+    dropped: dict[str, int]
+
+
+def make_pairs(documents: Iterable[Document], relations: Sequence[Relation] = tuple(Relation)) -> Pairs:
+    """Pair headings with what is below them, passages with the next ones, names and summaries with what they stand for.
+
+    That a text and what stands around it are about the same is the idea of Lee et al., *Latent Retrieval for Weakly
+    Supervised Open Domain Question Answering* (2019); code and its docstring are paired in Husain et al.,
+    *CodeSearchNet Challenge* (2019).
+
+    Args:
+        documents: As :func:`~wordllama_st.data.documents.read_documents` reads them. All of them together, also where some
+            are to be held out: what is the same everywhere only shows in many.
+        relations: Those to use.
+
+    Raises:
+        DocumentError: If there are fewer than ``FEWEST_PAIRS``.
+    """
+    documents = list(documents)
+    places = _Places(documents)
+    pairs: dict[tuple[str, str], Pair] = {}
+    dropped: Counter[str] = Counter()
+    for pair, section in _candidates(documents):
+        if pair.relation not in relations:
+            continue
+        key = (fold(pair.anchor), fold(pair.positive))
+        if why := "there already" if key in pairs else _why_not(pair, section, places):
+            dropped[why] += 1
+        else:
+            pairs[key] = pair
+    if len(pairs) < FEWEST_PAIRS:
+        others = f", and {dropped.total():,} left out: {', '.join(dropped)}" if dropped else ""
+        raise DocumentError(
+            f"The documents ({len(documents):,}) have too few pairs of text ({len(pairs)}{others}); training wants "
+            f"{FEWEST_PAIRS} at least. Add documents with headings, docstrings or several paragraphs."
+        )
+    return Pairs(tuple(pairs.values()), dict(dropped.most_common()))
+
+
+def _candidates(documents: Iterable[Document]) -> Iterator[tuple[Pair, Section]]:
+    for document in documents:
+        for number, section in enumerate(document.sections):
+            for relation, anchor, passage in _of_section(section):
+                yield Pair(anchor, section.passages[passage], relation, document.path, number, passage), section
+
+
+def _of_section(section: Section) -> Iterator[tuple[Relation, str, int]]:
+    """The relation, the anchor and the number of the positive of each pair of a section."""
+    passages = section.passages
+    first_text = 0
+    if section.kind is SectionKind.DEFINITION:
+        first_text = 1
+        if section.headings:
+            yield Relation.NAME, with_words(section.headings[0]), 0
+        for index in range(1, len(passages))[:PASSAGES_BELOW_A_HEADING]:
+            yield Relation.BODY, passages[0], index
+    elif section.headings:
+        is_code = section.kind is SectionKind.COMMENTS
+        anchor = with_words(section.headings[0]) if is_code else ", ".join(section.headings)
+        for index in range(len(passages))[:PASSAGES_BELOW_A_HEADING]:
+            yield Relation.COMMENT if is_code else Relation.TITLE, anchor, index
+    if section.kind is not SectionKind.COMMENTS:  # two comments of a function are about two things
+        for index in range(first_text + 1, len(passages)):
+            yield Relation.NEIGHBOURS, passages[index - 1], index
+
+
+class _Places:
+    """Where each passage stands, and what stands below each heading."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self._home: dict[str, tuple[str, int]] = {}
+        headings_of: dict[str, set[str]] = {}
+        openings_of: dict[tuple[SectionKind, tuple[str, ...]], set[str]] = {}
+        for document in documents:
+            for number, section in enumerate(document.sections):
+                openings_of.setdefault((section.kind, section.headings), set()).add(fold(section.passages[0]))
+                heading = " ".join(words(section.headings[-1])) if section.headings else ""
+                for passage in map(fold, section.passages):
+                    headings_of.setdefault(passage, set()).add(heading)
+                    self._home.setdefault(passage, (document.path, number))
+        self._everywhere = {passage for passage, headings in headings_of.items() if len(headings) >= MANY}
+        self._vague = {heading for heading, openings in openings_of.items() if len(openings) >= MANY}
+
+    def is_everywhere(self, text: str) -> bool:
+        return fold(text) in self._everywhere
+
+    def is_vague(self, section: Section) -> bool:
+        return (section.kind, section.headings) in self._vague
+
+    def is_copy(self, pair: Pair) -> bool:
+        return self._home[fold(pair.positive)] != (pair.path, pair.section)
+
+
+def _why_not(pair: Pair, section: Section, places: _Places) -> str | None:
+    if places.is_everywhere(pair.positive) or places.is_everywhere(pair.anchor):
+        return f"boilerplate (below {MANY} different headings or more)"
+    if places.is_copy(pair):
+        return "copies of a passage in another place"
+    of_heading = pair.relation in (Relation.TITLE, Relation.NAME, Relation.COMMENT)
+    if of_heading and places.is_vague(section):
+        return f"of a heading above {MANY} different sections or more"
+    if not is_language(pair.positive) or not (of_heading or is_language(pair.anchor)):
+        return "no language"
+    if len(set(words(pair.positive)) - set(words(pair.anchor))) < NEW_WORDS:
+        return "the same said twice"
+    return None

@@ -1,0 +1,176 @@
+"""What the layouts are read with: JSON, tensors and a tokenizer. Every error names its file and says what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError, ModelLoadError, reason
+from wordllama_st.static.table import StaticTable
+from wordllama_st.storage.safetensors_file import TENSOR_NAME
+from wordllama_st.storage.safetensors_header import read_header
+from wordllama_st.storage.tokenizer import load_tokenizer, tokens_beyond
+
+#: The keys of model2vec's layout.
+EMBEDDINGS, MAPPING, WEIGHTS = "embeddings", "mapping", "weights"
+#: Weights that run code when they are read.
+PICKLE_FILE = "pytorch_model.bin"
+
+#: The format's tags for what NumPy has. It has no bfloat16, which is the upper half of a float32.
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
+}  # fmt: skip
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ModelLoadError: If there is none, or it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelLoadError(
+            f"{path} cannot be read as JSON: {reason(error)}. Fetch or save the model again."
+        ) from error
+
+
+class TensorFile:
+    """The tensors of a safetensors file, mapped when they are asked for.
+
+    Args:
+        path: The file. Its header is read and checked at once.
+
+    Raises:
+        ModelLoadError: If there is no such file, or it is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise missing_weights(path)
+        try:
+            self._entries = read_header(path)
+        except (CodebookError, OSError) as error:
+            raise ModelLoadError(f"{reason(error)} Fetch or save the model again.") from error
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        """A tensor, as a private mapping of the file: what is not touched is not read.
+
+        Of float64 and bfloat16, which no static model is kept in, it is a copy in float32.
+
+        Raises:
+            ModelLoadError: If there is no such tensor, or NumPy has no such dtype.
+        """
+        if name not in self._entries:
+            raise ModelLoadError(
+                f"{self.path} has no tensor {name!r}, but {', '.join(map(repr, self._entries)) or 'none at all'}: it "
+                f"is no static model's."
+            )
+        entry = self._entries[name]
+        if entry.dtype not in _DTYPES:
+            raise ModelLoadError(
+                f"{name!r} in {self.path} is stored as {entry.dtype}, which is not supported; save it as float32 or "
+                f"float16."
+            )
+        dtype = np.dtype(_DTYPES[entry.dtype])
+        if entry.end == entry.start:
+            return np.empty(entry.shape, dtype)  # nothing cannot be mapped
+        # An array that is still a mapping, but no memmap: that is slower to index.
+        tensor = np.asarray(np.memmap(self.path, dtype, mode="c", offset=entry.start, shape=entry.shape))
+        if entry.dtype == "BF16":
+            return (tensor.astype(np.uint32) << 16).view(np.float32)
+        if entry.dtype == "F64":
+            with np.errstate(over="ignore"):
+                return tensor.astype(np.float32)
+        return tensor
+
+
+def read_table(weights: Path, tokenizer: Path, **settings: Any) -> StaticTable:
+    """Put a static model together from its two files.
+
+    The table is ``embedding.weight``, or model2vec's ``embeddings`` with the ``mapping`` and ``weights`` that may be
+    beside it. It stays mapped, in its dtype (but see :meth:`TensorFile.read`).
+
+    Args:
+        weights: A safetensors file.
+        tokenizer: A tokenizer.json. Whatever it says of truncation and padding is undone.
+        settings: The other arguments of :class:`~wordllama_st.static.table.StaticTable`.
+
+    Raises:
+        ModelLoadError: If one of them is missing or damaged, or they are not those of a static model.
+    """
+    file = TensorFile(weights)
+    mapping = scales = None
+    if TENSOR_NAME not in file and EMBEDDINGS in file:
+        weight = file.read(EMBEDDINGS)
+        if MAPPING in file:
+            mapping = np.array(file.read(MAPPING))
+        if WEIGHTS in file:
+            scales = np.array(file.read(WEIGHTS), dtype=np.float32)
+    else:
+        weight = file.read(TENSOR_NAME)
+        if weight.dtype == np.int8:
+            raise ModelLoadError(
+                f"{TENSOR_NAME!r} in {weights} is int8, without the scales that would make vectors of it. Save it as "
+                f"float32 or float16, or as int8 in the model2vec layout, which has a place for them."
+            )
+    try:
+        table = StaticTable(weight, read_tokenizer(tokenizer), mapping=mapping, scales=scales, **settings)
+    except ArgumentError as error:
+        raise ModelLoadError(f"{weights} holds no static model. {error}") from error
+    if missing := tokens_without_row(table):
+        listed = ", ".join(f"{token!r} ({token_id})" for token, token_id in missing[:5])
+        raise ModelLoadError(
+            f"{weights} has vectors for {table.num_tokens} token ids, and {tokenizer} has {len(missing)} tokens beyond "
+            f"them: {listed}{', …' if len(missing) > 5 else ''}. Put the tokenizer there that the table was made with."
+        )
+    return table
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer that neither truncates nor pads.
+
+    It may still add special tokens, if it is not called with ``add_special_tokens=False``: to take that out of it would
+    take longer than to read it.
+
+    Raises:
+        ModelLoadError: If there is none, or none that the tokenizers library reads.
+    """
+    try:
+        tokenizer = load_tokenizer(path)
+    except (CodebookError, CodebookNotFoundError) as error:
+        raise ModelLoadError(str(error)) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def tokens_without_row(table: StaticTable) -> list[tuple[str, int]]:
+    """The tokens whose ids are beyond a table's, by id."""
+    size = table.tokenizer.get_vocab_size(with_added_tokens=True)
+    # If the first ids are all taken, as they nearly always are, there are no others. To list all takes twice as long.
+    if size <= table.num_tokens and all(map(table.tokenizer.id_to_token, range(size))):
+        return []
+    return tokens_beyond(table.tokenizer, table.num_tokens)
+
+
+def missing_weights(path: Path) -> ModelLoadError:
+    """The error for a model without its safetensors file."""
+    if (path.parent / PICKLE_FILE).is_file():
+        return ModelLoadError(
+            f"{path.parent} has its weights as a pickle only ({PICKLE_FILE}), which can run code when it is read, and "
+            f"is not read here. If you trust it, load it with the library that wrote it and save it again: that "
+            f"writes {path.name}."
+        )
+    return ModelLoadError(f"{path.parent} has no {path.name}: the model is not complete. Fetch or save it again.")

@@ -1,0 +1,1 @@
+"""Exact look-up of the tokens of words that were seen before."""

@@ -1,0 +1,1 @@
+"""Files on disk: safetensors, tokenizers, staged outputs, and errors of the Hub."""

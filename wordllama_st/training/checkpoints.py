@@ -1,0 +1,49 @@
+"""Checkpoint directories: one run to a directory, and which of its checkpoints to go on from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from wordllama_st.errors import ArgumentError
+from wordllama_st.storage import manifest
+
+RUN_FILE = "run.json"
+#: What the Trainer writes behind the weights, the last of it last.
+COMPLETE = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
+
+
+def last_complete(directory: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; a kill in mid-save leaves one that was not."""
+    complete = [path for path in directory.glob("checkpoint-*") if all((path / name).is_file() for name in COMPLETE)]
+    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def claim(directory: Path, run: dict[str, Any]) -> None:
+    """Record what a directory's run trains, or check that it is what was recorded.
+
+    Raises:
+        ArgumentError: If the directory's checkpoints are those of another run (it says what differs), or of one that
+            left no record.
+        ModelLoadError: If the record is damaged.
+    """
+    path = directory / RUN_FILE
+    if not path.is_file() and any(directory.glob("checkpoint-*")):
+        raise ArgumentError(f"{directory} has checkpoints, but no {RUN_FILE} that says of which run; choose another.")
+    if different := manifest.claim(path, run):
+        raise ArgumentError(
+            f"The checkpoints in {directory} are of a run with another {' and another '.join(different)}. Go on "
+            f"with that one's, or choose another directory."
+        )
+
+
+def digest(rows: Dataset) -> str:
+    """A sha256 of a dataset's content."""
+    sha256 = hashlib.sha256()
+    for batch in rows.iter(batch_size=1000):
+        sha256.update(json.dumps(batch, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return sha256.hexdigest()

@@ -1,0 +1,176 @@
+"""Distillation: a static model learns from any SentenceTransformer, on plain text.
+
+In three steps, each of which starts where the one before it ended: the projection that least squares gives, without a
+step of training; projection and token weights; every row of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+from sentence_transformers.base.sampler import BatchSamplers
+from torch import nn
+
+from wordllama_st.errors import ArgumentError
+from wordllama_st.modules import Projection
+from wordllama_st.training.losses import DistillationLoss
+from wordllama_st.training.supervised import check_dims, suitable_learning_rate
+from wordllama_st.training.trainer import fit
+
+#: Texts that tell where the teacher's components and the least-squares projection lie; more change neither.
+SAMPLE = 100_000
+#: Texts that are pooled or rotated at a time.
+CHUNK = 4096
+#: Of the mean variance, added to all: keeps directions that the sample hardly shows from blowing up.
+RIDGE = 1e-3
+
+#: Texts per step: as many as this where there are many, since each is held against all others of its batch, and a
+#: twentieth of them where there are few, for an epoch of one step or two teaches nothing.
+LARGEST_BATCH, SMALLEST_BATCH = 1024, 32
+EPOCHS = 2
+
+
+def rotated(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArray[np.float16]:
+    """Turn a teacher's vectors so that their first dimensions matter most; lengths and cosines stay as they are.
+
+    The axes are the uncentred principal ones, so that the first d dimensions keep the dot products best, for every d:
+    a student that learns them is a Matryoshka model without a loss for it.
+
+    Args:
+        vectors: [n, D].
+        seed: For the sample that stands for many.
+
+    Returns:
+        [n, D].
+    """
+    sample = vectors[_sample(len(vectors), seed)].astype(np.float32)
+    _, axes = np.linalg.eigh(sample.T @ sample)
+    axes = np.ascontiguousarray(axes[:, ::-1])
+    turned = np.empty(vectors.shape, np.float16)
+    for start in range(0, len(vectors), CHUNK):
+        turned[start : start + CHUNK] = vectors[start : start + CHUNK].astype(np.float32) @ axes
+    return turned
+
+
+@torch.inference_mode()
+def start_from_least_squares(
+    model: SentenceTransformer, texts: Sequence[str], vectors: npt.NDArray[np.floating[Any]], seed: int = 0
+) -> None:
+    """Set a model's projection to the one that comes nearest to the teacher's vectors, by ridge regression.
+
+    Args:
+        model: As :func:`~wordllama_st.build_model` makes it, with a linear projection as its last module.
+        texts: n of them.
+        vectors: The teacher's of them, rotated, [n, D], of which the first d are aimed at.
+        seed: For the sample that stands for many texts.
+
+    Raises:
+        ArgumentError: If the model's last module is no linear projection, or the teacher has fewer than d dimensions.
+    """
+    projection = model[-1]
+    if not (isinstance(projection, Projection) and isinstance(projection.project, nn.Linear)):
+        raise ArgumentError(f"Least squares give a linear Projection; the model's last module is {projection!r}.")
+    width = projection.project.out_features
+    _check_width(width, vectors)
+    pooled = SentenceTransformer(modules=list(model)[:-1], device=str(model.device))
+    features = projection.project.in_features
+    moment, cross = torch.zeros(features, features), torch.zeros(features, width)
+    sample = _sample(len(texts), seed)
+    for start in range(0, len(sample), CHUNK):
+        rows = sample[start : start + CHUNK]
+        some = [texts[row] for row in rows]
+        x = pooled.encode(some, batch_size=CHUNK, convert_to_tensor=True, show_progress_bar=False).cpu().float()
+        x = F.normalize(x)
+        moment += x.T @ x
+        cross += x.T @ torch.from_numpy(vectors[rows, :width].astype(np.float32))
+    moment += RIDGE * moment.diagonal().mean() * torch.eye(features)
+    projection.project.weight.copy_(torch.linalg.solve(moment, cross).T)
+    projection.project.bias.zero_()
+
+
+def distill(
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    vectors: npt.NDArray[np.floating[Any]],
+    *,
+    dims: Sequence[int] | None = None,
+    temperature: float = 0.1,
+    similarity_weight: float = 1.0,
+    epochs: float = EPOCHS,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 42,
+    checkpoint_dir: str | Path | None = None,
+    show_progress_bar: bool = True,
+    **arguments: Any,
+) -> SentenceTransformerTrainer:
+    """Train a model in place to take after a teacher, with the library's Trainer.
+
+    Args:
+        model: As :func:`~wordllama_st.build_model` makes it, of which projection and token weights are trained; or a
+            static one, such as :func:`~wordllama_st.bake` returns, every row of which is trained.
+        texts: n plain texts of the kind that the model is for.
+        vectors: The teacher's of them, [n, D], D ≥ d, as :func:`rotated` gives them.
+        dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
+        temperature: Of the in-batch similarities, see :class:`~wordllama_st.training.losses.DistillationLoss`.
+        similarity_weight: Of the same.
+        epochs: Times to go over the texts.
+        batch_size: Texts per step; None takes 1,024, or fewer of few.
+        learning_rate: None takes what suits the model.
+        seed: Fixes the order of the texts.
+        checkpoint_dir: As for :func:`wordllama_st.training.supervised.train`.
+        show_progress_bar: Whether to show one.
+        **arguments: Any other of the library's ``SentenceTransformerTrainingArguments``.
+
+    Returns:
+        The trainer, after training.
+
+    Raises:
+        ArgumentError: If there are not as many vectors as texts, the teacher has fewer than d dimensions, or a
+            Matryoshka dim is larger than d.
+    """
+    if len(texts) != len(vectors):
+        raise ArgumentError(f"There are {len(texts):,} texts, and the teacher's vectors of {len(vectors):,}.")
+    width = model.get_embedding_dimension() or 1
+    _check_width(width, vectors)
+    dims = check_dims(dims, width)
+    if batch_size is None:
+        batch_size = min(LARGEST_BATCH, max(SMALLEST_BATCH, len(texts) // 20))
+    batch_size = min(batch_size, len(texts))  # the last batch is left out if it is short, and must not be the only one
+    settings: dict[str, Any] = {"batch_sampler": BatchSamplers.BATCH_SAMPLER, "dataloader_drop_last": True} | arguments
+    rows = Dataset.from_dict({"text": list(texts), "label": range(len(texts))})
+    return fit(
+        model,
+        {"texts": rows},
+        {"texts": DistillationLoss(model, vectors, dims, temperature, similarity_weight)},
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate or suitable_learning_rate(model),
+        seed=seed,
+        checkpoint_dir=checkpoint_dir,
+        show_progress_bar=show_progress_bar,
+        run={"Matryoshka dims": dims, "temperature": temperature, "similarity weight": similarity_weight},
+        **settings,
+    )
+
+
+def _sample(count: int, seed: int) -> npt.NDArray[np.intp]:
+    if count <= SAMPLE:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, SAMPLE, replace=False))
+
+
+def _check_width(width: int, vectors: npt.NDArray[Any]) -> None:
+    if vectors.shape[1] < width:
+        raise ArgumentError(
+            f"The teacher's vectors have {vectors.shape[1]} dimensions, and the model's {width}: build it with "
+            f"dim={vectors.shape[1]} or less."
+        )

@@ -1,0 +1,216 @@
+"""Training: the library's own Trainer and losses, with the settings that suit a model of this kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+from sentence_transformers.base.evaluation import BaseEvaluator
+from sentence_transformers.sentence_transformer.evaluation import (
+    EmbeddingSimilarityEvaluator,
+    InformationRetrievalEvaluator,
+)
+from sentence_transformers.sentence_transformer.losses import (
+    CoSENTLoss,
+    MatryoshkaLoss,
+    MultipleNegativesRankingLoss,
+)
+from sentence_transformers.util import cos_sim
+from torch import nn
+
+from wordllama_st.data.datasets import SCORE, Kind, TrainingData
+from wordllama_st.errors import ArgumentError, DatasetError
+from wordllama_st.training.losses import StayClose
+from wordllama_st.training.static_model import is_trainable_static, trained_table
+from wordllama_st.training.trainer import fit
+
+#: Far above a transformer's: what is trained is one linear layer and one number per token.
+PROJECTION_LEARNING_RATE = 1e-3
+#: For the rows of a table, in its own root mean square: Adam's steps have a length of their own, and tables differ in
+#: scale by a factor of fifteen.
+RELATIVE_ROWS_LEARNING_RATE = 0.05
+SMALLEST_MATRYOSHKA_DIM = 64
+
+
+def matryoshka_dims(dim: int) -> list[int]:
+    """The dims to train at once: ``dim``, and its halves down to 64."""
+    dims = [dim]
+    while dims[-1] % 2 == 0 and dims[-1] // 2 >= SMALLEST_MATRYOSHKA_DIM:
+        dims.append(dims[-1] // 2)
+    return dims
+
+
+def check_dims(dims: Sequence[int] | None, width: int) -> list[int]:
+    """The Matryoshka dims to train at, those of :func:`matryoshka_dims` if none are given.
+
+    Raises:
+        ArgumentError: If one is larger than the model's.
+    """
+    dims = list(dims or matryoshka_dims(width))
+    if max(dims) > width:
+        raise ArgumentError(f"The model's vectors have {width} dimensions; they cannot be trained at {max(dims)}.")
+    return dims
+
+
+def suitable_batch_size(rows: int) -> int:
+    """256 rows to a step, because in-batch negatives are better with more of them, or fewer where there are few rows:
+    an epoch of one or two steps teaches nothing.
+    """
+    return min(256, max(8, rows // 20))
+
+
+def suitable_learning_rate(model: SentenceTransformer) -> float:
+    """What suits a model of the two kinds: a projection with token weights, or a table whose rows are trained."""
+    if not is_trainable_static(model):
+        return PROJECTION_LEARNING_RATE
+    return RELATIVE_ROWS_LEARNING_RATE * float(trained_table(model).detach().float().square().mean().sqrt())
+
+
+def make_loss(model: SentenceTransformer, kind: Kind, dims: Sequence[int]) -> nn.Module:
+    """The library's loss for a kind of data, at several Matryoshka dims at once (Kusupati et al., NeurIPS 2022).
+
+    Pairs and triplets: in-batch negatives (MultipleNegativesRankingLoss). Scored pairs: CoSENTLoss, which asks for
+    the order of the scores alone, so that any scale will do.
+    """
+    loss = CoSENTLoss(model) if kind is Kind.SCORED_PAIRS else MultipleNegativesRankingLoss(model)
+    return MatryoshkaLoss(model, loss, matryoshka_dims=list(dims)) if len(dims) > 1 else loss
+
+
+def describe_loss(kind: Kind, dims: Sequence[int]) -> str:
+    """What :func:`make_loss` makes, in words."""
+    name = "CoSENTLoss" if kind is Kind.SCORED_PAIRS else "MultipleNegativesRankingLoss"
+    negatives = {Kind.PAIRS: ", in-batch negatives", Kind.TRIPLETS: ", in-batch and given negatives"}.get(kind, "")
+    return name + negatives + (f"; Matryoshka dims {', '.join(map(str, dims))}" if len(dims) > 1 else "")
+
+
+def make_evaluator(data: TrainingData, name: str = "held-out", truncate_dim: int | None = None) -> BaseEvaluator:
+    """The library's evaluator for held-out rows: retrieval for pairs and triplets, similarity for scored pairs.
+
+    For retrieval, the first column's texts are the queries and the second's the corpus.
+    """
+    first, second = (list(data.rows[column]) for column in data.text_columns[:2])
+    if data.kind is Kind.SCORED_PAIRS:
+        return EmbeddingSimilarityEvaluator(
+            first, second, list(data.rows[SCORE]), main_similarity="cosine", name=name, truncate_dim=truncate_dim
+        )
+    return retrieval_evaluator(first, second, name=name, truncate_dim=truncate_dim)
+
+
+def retrieval_scores(model: SentenceTransformer, parts: dict[str, TrainingData]) -> dict[str, float]:
+    """nDCG@10 of finding each anchor's text among all of its part's, for held-out pairs in several parts."""
+    scores = {name: cast(dict[str, float], make_evaluator(part, name)(model)) for name, part in parts.items()}
+    return {name: found[f"{name}_cosine_ndcg@10"] for name, found in scores.items()}
+
+
+def mean_score(parts: dict[str, TrainingData], scores: dict[str, float]) -> float:
+    """The mean over the pairs of all parts, each pair counting alike."""
+    return sum(scores[name] * len(part.rows) for name, part in parts.items()) / sum(
+        len(part.rows) for part in parts.values()
+    )
+
+
+def retrieval_evaluator(
+    queries: Sequence[str], documents: Sequence[str], name: str, truncate_dim: int | None = None
+) -> InformationRetrievalEvaluator:
+    """Find for each query its own document among all; equal documents, and those of equal queries, count alike."""
+    corpus = {document: str(index) for index, document in enumerate(dict.fromkeys(documents))}
+    relevant: dict[str, set[str]] = {}
+    for query, document in zip(queries, documents, strict=True):
+        relevant.setdefault(query, set()).add(corpus[document])
+    return InformationRetrievalEvaluator(
+        queries={query: query for query in relevant},
+        corpus={index: document for document, index in corpus.items()},
+        relevant_docs=relevant,
+        accuracy_at_k=[1],
+        precision_recall_at_k=[10],
+        mrr_at_k=[10],
+        ndcg_at_k=[10],
+        map_at_k=[100],
+        batch_size=256,
+        name=name,
+        truncate_dim=truncate_dim,
+        score_functions={"cosine": cos_sim},
+        main_score_function="cosine",
+    )
+
+
+def train(
+    model: SentenceTransformer,
+    data: TrainingData | dict[str, TrainingData],
+    *,
+    dims: Sequence[int] | None = None,
+    epochs: float = 3,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    stay_close: float = 0.0,
+    seed: int = 42,
+    checkpoint_dir: str | Path | None = None,
+    save_steps: int = 500,
+    show_progress_bar: bool = True,
+    **arguments: Any,
+) -> SentenceTransformerTrainer:
+    """Train a model in place, with the library's Trainer.
+
+    Args:
+        model: As :func:`~wordllama_st.build_model` makes it, of which projection and token weights are trained; or a
+            static one, as :func:`~wordllama_st.training.static_model.load_trainable` loads it, every row of which is trained.
+        data: What to train on; several by name are trained together, each batch from one of them.
+        dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
+        epochs: Times to go over the data.
+        batch_size: Rows per step; see :func:`suitable_batch_size` if None.
+        learning_rate: Of the projection (the token weights take ten times that), or of the rows. None takes what
+            suits the model.
+        stay_close: For a static model, how much the rows are held to where they start, see
+            :class:`~wordllama_st.training.losses.StayClose`; rows that no text uses stay there anyway.
+        seed: Fixes the order of the rows.
+        checkpoint_dir: Where to keep checkpoints, every ``save_steps``; if it has some, training goes on from the
+            last complete one. None keeps none.
+        save_steps: Steps between checkpoints.
+        show_progress_bar: Whether to show one.
+        **arguments: Any other of the library's ``SentenceTransformerTrainingArguments``, such as ``bf16=True``.
+
+    Returns:
+        The trainer, after training.
+
+    Raises:
+        ArgumentError: If a Matryoshka dim is larger than the model's, the checkpoints are another run's, or training
+            diverged.
+    """
+    parts = data if isinstance(data, dict) else {"data": data}
+    width = model.get_embedding_dimension() or 1
+    dims = check_dims(dims, width)
+    losses = {name: make_loss(model, part.kind, dims) for name, part in parts.items()}
+    is_static = is_trainable_static(model)
+    if stay_close:
+        if not is_static:
+            raise ArgumentError("Staying close is for static models, whose rows are trained; this one has none.")
+        losses = {name: StayClose(loss, model, stay_close) for name, loss in losses.items()}
+    return fit(
+        model,
+        {name: part.rows for name, part in parts.items()},
+        losses,
+        epochs=epochs,
+        batch_size=batch_size or suitable_batch_size(sum(len(part.rows) for part in parts.values())),
+        learning_rate=learning_rate or suitable_learning_rate(model),
+        seed=seed,
+        checkpoint_dir=checkpoint_dir,
+        save_steps=save_steps,
+        show_progress_bar=show_progress_bar,
+        run={"Matryoshka dims": dims, "closeness": stay_close},
+        **arguments,
+    )
+
+
+def hold_out(data: TrainingData, share: float, limit: int = 2000, seed: int = 42) -> tuple[TrainingData, TrainingData]:
+    """Split rows off for evaluation: (the rest, the held-out rows)."""
+    count = min(limit, max(1, round(len(data.rows) * share)))
+    if len(data.rows) - count < 2:
+        raise DatasetError(
+            f"Holding out {count} of the {len(data.rows)} rows of {data.name} leaves too few to train on."
+        )
+    parts = data.rows.train_test_split(test_size=count, seed=seed)
+    rest, held_out = (replace(data, rows=parts[split]) for split in ("train", "test"))
+    return rest, held_out

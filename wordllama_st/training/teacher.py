@@ -1,0 +1,143 @@
+"""A teacher's vectors of many texts, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from tqdm.autonotebook import tqdm
+
+from wordllama_st.errors import ArgumentError, ModelLoadError, reason
+from wordllama_st.storage import manifest
+from wordllama_st.storage.staging import staged_file
+from wordllama_st.training.fingerprint import fingerprint
+
+logger = logging.getLogger(__name__)
+
+#: Texts to a file, each of which is written when it is complete: what an interruption costs, at the most.
+TEXTS_PER_FILE = 4096
+MANIFEST = "teacher.json"
+#: How far from 1 a length may be for dot products to be cosines.
+UNIT_TOLERANCE = 1e-2
+
+
+def check_teacher(teacher: SentenceTransformer) -> None:
+    """Check that a student whose similarity is the cosine can learn a teacher's.
+
+    Raises:
+        ArgumentError: If the teacher compares its vectors otherwise, and they are not of unit length, where the dot
+            product is the cosine and Euclidean distance has its order.
+    """
+    similarity = teacher.similarity_fn_name or "cosine"
+    if similarity == "cosine":
+        return
+    lengths = np.linalg.norm(np.asarray(teacher.encode(["a", "teacher of another kind"])), axis=1)
+    if similarity in ("dot", "euclidean") and np.abs(lengths - 1).max() < UNIT_TOLERANCE:
+        return
+    raise ArgumentError(
+        f"The teacher compares its vectors by {similarity}, and a static model by cosine: it would learn something "
+        f"else than the teacher means. Choose a teacher of cosine similarity, or set its similarity_fn_name to "
+        f"'cosine' if its directions alone are what you want."
+    )
+
+
+def teacher_vectors(
+    teacher: SentenceTransformer,
+    texts: Sequence[str],
+    cache: str | Path,
+    *,
+    batch_size: int = 64,
+    prompt_name: str | None = None,
+    show_progress_bar: bool | None = None,
+) -> npt.NDArray[np.float16]:
+    """What a teacher makes of each text, read from a cache directory as far as it is there.
+
+    A run that was interrupted goes on where it stopped, less at most 4,096 texts.
+
+    Args:
+        teacher: Any SentenceTransformer of cosine similarity.
+        texts: n of them.
+        cache: A directory for this teacher and these texts; made if it is not there.
+        batch_size: Texts that go through the teacher together.
+        prompt_name: One of the teacher's prompts to put in front of each.
+        show_progress_bar: None shows it when this package logs at INFO, as the library does.
+
+    Returns:
+        [n, D], of unit length, in float16.
+
+    Raises:
+        ArgumentError: If the teacher's similarity is another; or there are no texts; or the cache is of another
+            teacher, prompt or other texts, or has something else in it.
+        ModelLoadError: If a file of the cache is damaged.
+    """
+    check_teacher(teacher)
+    if not texts:
+        raise ArgumentError("There are no texts for the teacher.")
+    cache = Path(cache)
+    _claim(cache, {"teacher": fingerprint(teacher), "prompt": prompt_name, "texts": _digest(texts)}, len(texts))
+    if show_progress_bar is None:
+        show_progress_bar = logger.isEnabledFor(logging.INFO)
+    parts = {
+        cache / f"vectors-{start // TEXTS_PER_FILE:05}.safetensors": texts[start : start + TEXTS_PER_FILE]
+        for start in range(0, len(texts), TEXTS_PER_FILE)
+    }
+    there = sum(len(some) for path, some in parts.items() if path.is_file())
+    bar = tqdm(desc="Teacher", total=len(texts), initial=there, unit=" texts", disable=not show_progress_bar)
+    with bar:
+        for path, some in parts.items():
+            if not path.is_file():
+                vectors = teacher.encode(
+                    list(some), batch_size=batch_size, prompt_name=prompt_name, show_progress_bar=False
+                )
+                with staged_file(path) as staging:
+                    save_file({"vectors": _unit(vectors)}, staging)
+                bar.update(len(some))
+    return np.concatenate([_read(path, len(some)) for path, some in parts.items()])
+
+
+def _digest(texts: Sequence[str]) -> str:
+    sha256 = hashlib.sha256()
+    for text in texts:
+        sha256.update(json.dumps(text).encode() + b"\n")
+    return sha256.hexdigest()
+
+
+def _claim(cache: Path, made_of: dict[str, Any], count: int) -> None:
+    """Record what a cache is made of, or check that it is what was recorded."""
+    path = cache / MANIFEST
+    if cache.exists() and not cache.is_dir():
+        raise ArgumentError(f"{cache} is a file; a teacher's cache is a directory.")
+    if not path.is_file() and cache.is_dir() and any(cache.iterdir()):
+        raise ArgumentError(f"{cache} holds something else than a teacher's vectors; choose another directory.")
+    if different := manifest.claim(path, made_of, {"count": count}):
+        raise ArgumentError(
+            f"The vectors in {cache} are of another {' and of other '.join(different)}; choose another directory, or "
+            f"delete that one."
+        )
+
+
+def _read(path: Path, count: int) -> npt.NDArray[np.float16]:
+    try:
+        vectors: npt.NDArray[np.float16] = load_file(path)["vectors"]
+    except Exception as error:  # cut short, not safetensors, or without the key
+        raise ModelLoadError(f"{path} is damaged: {reason(error)}. Delete it, and it is computed again.") from error
+    if vectors.ndim != 2 or len(vectors) != count or vectors.dtype != np.float16:
+        raise ModelLoadError(
+            f"{path} holds {vectors.dtype} {list(vectors.shape)}. Delete it, and it is computed again."
+        )
+    return vectors
+
+
+def _unit(vectors: Any) -> npt.NDArray[np.float16]:
+    vectors = np.asarray(vectors, dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+    halved: npt.NDArray[np.float16] = vectors.astype(np.float16)
+    return halved
