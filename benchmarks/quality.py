@@ -30,7 +30,7 @@ from wordllama_st import Binarize, Codebook, bake, build_model
 from wordllama_st.cli.training_commands import STAY_CLOSE
 from wordllama_st.data.docstrings import installed_packages
 from wordllama_st.data.documents import hold_out_documents, make_pairs, read_documents
-from wordllama_st.data.documents.training_data import training_data
+from wordllama_st.data.documents.pairs import training_data
 from wordllama_st.evaluation import ClassificationTask, Report, evaluate, read_classification, read_similarity
 from wordllama_st.training.distillation import distill, rotated, start_from_least_squares
 from wordllama_st.training.static_model import load_trainable, save_static

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from wordllama_st.extras import require
+from wordllama_st.errors import require
 
 __version__ = "0.1.0"
 

@@ -7,6 +7,8 @@ as a single line.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class WordLlamaSTError(Exception):
     """Base of every error below."""
@@ -63,3 +65,18 @@ class MissingExtraError(WordLlamaSTError, ImportError):
 def reason(error: BaseException) -> str:
     """Another library's error in one line; its kind, where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def require(extra: str, *modules: str) -> None:
+    """Check that an extra's modules are installed, without importing them.
+
+    Raises:
+        MissingExtraError: If one is not; it says which ``pip install`` mends it.
+    """
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise MissingExtraError(
+            f"This needs {' and '.join(module.replace('_', '-') for module in missing)}: "
+            f'pip install "wordllama-st[{extra}]"',
+            name=missing[0],
+        )

@@ -181,7 +181,7 @@ def test_picture_that_cannot_be_drawn(released: FoundTable, tmp_path: Path, monk
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(ArgumentError, match="is a directory"):
         told(released, "--plot", str(tmp_path / "folder.png"))
-    monkeypatch.setattr("wordllama_st.extras.find_spec", lambda module: None)
+    monkeypatch.setattr("wordllama_st.errors.find_spec", lambda module: None)
     with pytest.raises(MissingExtraError, match=r"wordllama-st\[plot\]"):
         told(released, "--plot", str(tmp_path / "table.png"))
 

@@ -33,7 +33,7 @@ from tokenizers import Tokenizer
 
 from wordllama_st import Codebook, StaticEncoder, bake, build_model
 from wordllama_st.cli.evaluate import add_arguments, run
-from wordllama_st.data.text_files import check_utf8, tsv_quoting
+from wordllama_st.data.datasets import check_utf8, tsv_quoting
 from wordllama_st.errors import (
     ArgumentError,
     DatasetError,
@@ -377,7 +377,7 @@ def test_the_first_byte_that_is_not_utf_8_is_named(
     start = before.encode("utf-8", "ignore")
     path.write_bytes(start)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wordllama_st.data.text_files._BLOCK_BYTES", size)  # characters lie across blocks
+        patch.setattr("wordllama_st.data.datasets._BLOCK_BYTES", size)  # characters lie across blocks
         check_utf8(path)
         path.write_bytes(start + broken + b"abc" * (broken != b"\xc3"))
         with pytest.raises(DatasetError, match=rf"is not UTF-8 at byte {len(start)}; convert"):

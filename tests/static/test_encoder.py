@@ -28,7 +28,7 @@ from wordllama_st import Codebook, StaticEncoder, build_model
 from wordllama_st.errors import ArgumentError, ModelLoadError, ModelUnavailableError, UnknownModelError
 from wordllama_st.static import quantize_embeddings
 from wordllama_st.static.formats import model2vec as model2vec_format
-from wordllama_st.static.sparse_product import extension_product, public_product, sparse_product
+from wordllama_st.static.pooling import extension_product, public_product, sparse_product
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.tokenizer import id_count
 

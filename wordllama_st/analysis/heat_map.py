@@ -10,8 +10,7 @@ from html import escape
 
 import numpy as np
 
-from wordllama_st.analysis.contribution_figures import Figures
-from wordllama_st.analysis.explanation import Explanation, Floats, Side
+from wordllama_st.analysis.explanation import Explanation, Figures, Floats, Side
 
 #: Rows, and columns, of the table, besides one for all others.
 MOST_ROWS = 80

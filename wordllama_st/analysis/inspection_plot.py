@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from wordllama_st.analysis.inspection import TableReport, float_blocks
 from wordllama_st.codebook.found_table import FoundTable
-from wordllama_st.errors import ArgumentError
-from wordllama_st.extras import require
+from wordllama_st.errors import ArgumentError, require
 from wordllama_st.storage.staging import staged_file
 
 if TYPE_CHECKING:

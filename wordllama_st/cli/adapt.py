@@ -15,11 +15,11 @@ from wordllama_st.data.documents import (
     summarize_pairs,
     summarize_split,
 )
-from wordllama_st.data.documents.training_data import training_data
+from wordllama_st.data.documents.pairs import training_data
 from wordllama_st.storage.staging import check_output
-from wordllama_st.training.progress import since
 from wordllama_st.training.static_model import load_trainable, save_static
 from wordllama_st.training.supervised import mean_score, retrieval_scores, train
+from wordllama_st.training.trainer import since
 
 
 def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:

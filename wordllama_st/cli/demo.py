@@ -26,8 +26,8 @@ from wordllama_st.static import released as models
 from wordllama_st.static.formats import wordllama as wordllama_format
 from wordllama_st.storage.staging import check_output
 from wordllama_st.training.build import build_model
-from wordllama_st.training.progress import since
 from wordllama_st.training.supervised import retrieval_evaluator, train
+from wordllama_st.training.trainer import since
 
 DIMS = (256, 128, 64)
 EPOCHS = 3

@@ -21,9 +21,9 @@ from wordllama_st.modules import Binarize
 from wordllama_st.storage.staging import check_output
 from wordllama_st.training.build import build_model
 from wordllama_st.training.distillation import distill, rotated, start_from_least_squares
-from wordllama_st.training.progress import since
 from wordllama_st.training.static_model import save_static
 from wordllama_st.training.teacher import teacher_vectors
+from wordllama_st.training.trainer import since
 
 #: Of the texts, up to HELD_OUT are not learned from, to tell how near the teacher the model comes on others.
 HELD_OUT, HELD_OUT_SHARE = 2000, 0.02

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from wordllama_st.analysis.contribution_figures import Figures
-from wordllama_st.analysis.explanation import Explanation, RankedPairs, Side, explain
+from wordllama_st.analysis.explanation import Explanation, Figures, RankedPairs, Side, explain
 from wordllama_st.analysis.heat_map import MOST_ROWS, heat_map, heat_table
 from wordllama_st.analysis.text_pieces import visible
 from wordllama_st.cli.options import positive

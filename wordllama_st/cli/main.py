@@ -18,15 +18,14 @@ from safetensors import SafetensorError
 from wordllama_st import __version__
 from wordllama_st.cli.options import ST, TRAIN, Commands, add_output, add_overwrite, check_apart, command, positive
 from wordllama_st.cli.training_commands import add_adapt, add_distill, add_finetune, add_train
-from wordllama_st.errors import ArgumentError, WordLlamaSTError
-from wordllama_st.extras import require
+from wordllama_st.errors import ArgumentError, WordLlamaSTError, require
 from wordllama_st.static import released as models
 from wordllama_st.storage.staging import check_output
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from wordllama_st.codebook.provenance import Provenance
+    from wordllama_st.codebook.codebook import Provenance
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

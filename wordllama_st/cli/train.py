@@ -21,8 +21,8 @@ from wordllama_st.training.build import build_model
 from wordllama_st.training.checkpoints import last_complete
 from wordllama_st.training.hard_negatives import with_hard_negatives
 from wordllama_st.training.load import load_model
-from wordllama_st.training.progress import since
 from wordllama_st.training.supervised import describe_loss, hold_out, make_evaluator, matryoshka_dims, train
+from wordllama_st.training.trainer import since
 
 HELD_OUT = "held-out"
 #: What is reported of each kind of data: the evaluator's metrics, and their names for people.

@@ -16,7 +16,7 @@ from wordllama_st.cli.options import (
     positive_real,
     proper_share,
 )
-from wordllama_st.extras import require
+from wordllama_st.errors import require
 from wordllama_st.storage.staging import check_output
 
 #: How much fine-tuning holds a token's vector to where it started, unless told otherwise; found by measuring.

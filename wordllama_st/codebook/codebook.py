@@ -22,8 +22,6 @@ from wordllama_st.codebook.checked_rows import CheckedRows
 from wordllama_st.codebook.find import WEIGHT_FILE, find_table
 from wordllama_st.codebook.found_table import FoundTable
 from wordllama_st.codebook.join import JoinedRows, check_scales, check_vocabularies, common_dtype
-from wordllama_st.codebook.own_file import OwnFile
-from wordllama_st.codebook.provenance import Provenance
 from wordllama_st.codebook.rows import ArrayRows, Rows, ahead, blocks, fitted
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError
 from wordllama_st.storage.safetensors_file import (
@@ -34,7 +32,7 @@ from wordllama_st.storage.safetensors_file import (
     table_bytes,
     write_tensor,
 )
-from wordllama_st.storage.staging import staged_directory, staged_file
+from wordllama_st.storage.staging import OwnFile, staged_directory, staged_file
 from wordllama_st.storage.tokenizer import (
     TOKENIZER_FILE,
     id_count,
@@ -47,6 +45,9 @@ from wordllama_st.storage.tokenizer import (
 
 if TYPE_CHECKING:
     import torch
+
+
+from dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 
@@ -406,3 +407,36 @@ def _as_rows(weight: torch.Tensor) -> ArrayRows:
         )
     weight = weight.detach().cpu().contiguous()
     return ArrayRows((weight.view(torch.uint16) if dtype == "bfloat16" else weight).numpy(), dtype)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a token table comes from.
+
+    Attributes:
+        source: The released name, checkpoint, file or repository it was read from; None for a tensor in memory.
+        tensor_name: Its key there.
+        shape: (V, D).
+        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``.
+        sha256: Of the table's bytes.
+        commit: Of the repository, if it comes from the Hub.
+        trimmed_rows: Rows behind the tokenizer's last id that the model has, and the table has not.
+        tensor_sha256: Of the tensor's bytes with these rows; None where there are none.
+        zero_rows: Rows of zeros, for added tokens that the model has no row for.
+        parts: Where the tables come from that a joined one has side by side, with what each was multiplied by.
+        special_tokens: The tokens that stand for no text, and that no text has.
+        tolerated: The special tokens in which the parts' vocabularies differ.
+    """
+
+    source: str | None
+    tensor_name: str | None
+    shape: tuple[int, int]
+    dtype: str
+    sha256: str
+    commit: str | None = None
+    trimmed_rows: int = 0
+    tensor_sha256: str | None = None
+    zero_rows: int = 0
+    parts: tuple[dict[str, object], ...] = ()
+    special_tokens: tuple[str, ...] = ()
+    tolerated: tuple[str, ...] = ()

@@ -9,8 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason
-from wordllama_st.extras import require
+from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason, require
 
 if TYPE_CHECKING:
     import torch

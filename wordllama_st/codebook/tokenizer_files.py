@@ -17,8 +17,7 @@ from tokenizers import Regex, Tokenizer, normalizers
 
 from wordllama_st.codebook.checkpoint import CheckpointFiles
 from wordllama_st.codebook.gguf_tokenizer import has_sound_charsmap, is_sound_charsmap, panics_are_errors
-from wordllama_st.errors import CodebookError, MissingExtraError, WordLlamaSTError, reason
-from wordllama_st.extras import require
+from wordllama_st.errors import CodebookError, MissingExtraError, WordLlamaSTError, reason, require
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer, no_tokenizer
 
 #: The files of tokenizers that no tokenizer.json was written for: SentencePiece, tiktoken, BPE and WordPiece ones.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wordllama_st.data.datasets import FILE_FORMATS, is_text, read_rows
-from wordllama_st.data.text_files import check_utf8
+from wordllama_st.data.datasets import FILE_FORMATS, check_utf8, is_text, read_rows
 from wordllama_st.errors import DatasetError
 
 

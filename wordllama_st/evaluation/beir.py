@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from wordllama_st.data.text_files import check_utf8
+from wordllama_st.data.datasets import check_utf8
 from wordllama_st.errors import DatasetError
 from wordllama_st.evaluation.retrieval import RetrievalTask
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from wordllama_st.errors import OutputExistsError
+from wordllama_st.errors import ModelLoadError, OutputExistsError, reason
 
 #: A directory with one of these is a saved model or codebook, which overwriting may replace as a whole.
 OVERWRITABLE = ("modules.json", "codebook.json", "tokenizers/tokenizer.json")
@@ -83,3 +86,54 @@ def staged_file(path: Path) -> Iterator[Path]:
         os.replace(staging, path)
     finally:
         staging.unlink(missing_ok=True)
+
+
+def claim(path: Path, made_of: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> list[str]:
+    """Record what a directory's content is to be made of, or compare that with what was recorded.
+
+    Args:
+        path: The record, a JSON file in the directory, which is made with it.
+        made_of: What must be the same for the content to be used.
+        notes: What is recorded as well, and not compared.
+
+    Returns:
+        The names of what is different; none where nothing was recorded yet.
+
+    Raises:
+        ModelLoadError: If the record is damaged.
+    """
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staged_file(path) as staging:
+            staging.write_text(json.dumps({**made_of, **(notes or {})}, indent=2) + "\n", encoding="utf-8")
+        return []
+    try:
+        recorded = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ModelLoadError(f"{path} is damaged: {reason(error)}. Delete {path.parent} and run again.") from error
+    return [key for key in made_of if recorded.get(key) != made_of[key]]
+
+
+@dataclass(frozen=True)
+class OwnFile:
+    """A file that holds a codebook's table and nothing else, so that a save may link it.
+
+    Paths are reused: a second model saved into the same directory replaces the first one's file. Two of these are
+    equal if they are the same file on disk, wherever it lies.
+    """
+
+    path: Path = field(compare=False)
+    identity: tuple[int, int, int] | None
+
+    @classmethod
+    def at(cls, path: Path) -> OwnFile:
+        """The file at a path now; one that is not there is equal to none that is."""
+        try:
+            status = path.stat()
+        except OSError:
+            return cls(path.absolute(), None)
+        return cls(path.absolute(), (status.st_dev, status.st_ino, status.st_mtime_ns))
+
+    def is_still_there(self) -> bool:
+        """Whether the path still leads to this very file."""
+        return self.identity is not None and self == OwnFile.at(self.path)

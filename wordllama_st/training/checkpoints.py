@@ -10,7 +10,7 @@ from typing import Any
 from datasets import Dataset
 
 from wordllama_st.errors import ArgumentError
-from wordllama_st.storage import manifest
+from wordllama_st.storage import staging as manifest
 
 RUN_FILE = "run.json"
 #: What the Trainer writes behind the weights, the last of it last.

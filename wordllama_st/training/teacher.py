@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from torch import Tensor
 from tqdm.autonotebook import tqdm
 
 from wordllama_st.errors import ArgumentError, ModelLoadError, reason
-from wordllama_st.storage import manifest
+from wordllama_st.storage import staging as manifest
 from wordllama_st.storage.staging import staged_file
-from wordllama_st.training.fingerprint import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -141,3 +142,16 @@ def _unit(vectors: Any) -> npt.NDArray[np.float16]:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
     halved: npt.NDArray[np.float16] = vectors.astype(np.float16)
     return halved
+
+
+def fingerprint(model: SentenceTransformer) -> str:
+    """A sha256 of all that a model's vectors depend on: its modules' settings, tokenizer and weights."""
+    sha256 = hashlib.sha256(repr(model).encode())
+    backend = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
+    if hasattr(backend, "to_str"):
+        sha256.update(backend.to_str().encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        sha256.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
+        if isinstance(tensor, Tensor):
+            sha256.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,13 +17,12 @@ from sentence_transformers import (
 )
 from sentence_transformers.base.sampler import BatchSamplers
 from torch import nn
-from transformers import ProgressCallback
+from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
 from wordllama_st.errors import ArgumentError
 from wordllama_st.modules import LLMTokenEmbedding, WeightedPool
 from wordllama_st.training.checkpoints import claim, digest, last_complete
-from wordllama_st.training.fingerprint import fingerprint
-from wordllama_st.training.progress import TrainingBar
+from wordllama_st.training.teacher import fingerprint
 
 #: WeightedPool's parameter, among the names of a model's. A token's weight is met rarely, so its steps are longer.
 TOKEN_WEIGHTS = r"\.weights$"
@@ -120,3 +120,27 @@ def _digest_of_table(model: SentenceTransformer) -> str | None:
     """A sha256 of the table that the model is made from: the frozen one, or the one that is trained itself."""
     first = model[0]
     return first.codebook.provenance.sha256 if isinstance(first, LLMTokenEmbedding) else fingerprint(model)
+
+
+def since(start: float) -> str:
+    """The time since a reading of ``time.perf_counter``, for people."""
+    return f"{time.perf_counter() - start:.0f} s"
+
+
+class TrainingBar(ProgressCallback):
+    """The Trainer's bar, with the latest loss behind it."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Name the bar."""
+        super().on_train_begin(args, state, control, **kwargs)
+        if self.training_bar is not None:
+            self.training_bar.set_description("Training")
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
+    ) -> None:
+        """Show the loss."""
+        if state.is_world_process_zero and self.training_bar is not None and "loss" in (logs or {}):
+            self.training_bar.set_postfix(loss=f"{float(logs['loss']):.3f}")

@@ -29,8 +29,8 @@ from wordllama_st.data.documents import (
     summarize_pairs,
     summarize_split,
 )
+from wordllama_st.data.documents.pairs import training_data
 from wordllama_st.data.documents.passages import fold, words
-from wordllama_st.data.documents.training_data import training_data
 from wordllama_st.errors import ArgumentError, DocumentError
 
 FACTS = [first for first, _ in made_up_pairs(4000, seed=3)]

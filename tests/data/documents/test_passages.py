@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wordllama_st.data.documents.names import readable, with_words
 from wordllama_st.data.documents.passages import (
     MAX_CHARACTERS,
     MIN_CHARACTERS,
@@ -14,6 +13,8 @@ from wordllama_st.data.documents.passages import (
     make_passages,
     one_line,
     paragraphs,
+    readable,
+    with_words,
     words,
 )
 

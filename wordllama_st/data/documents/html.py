@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from wordllama_st.data.documents.decoding import decode
 from wordllama_st.data.documents.document import Section
 from wordllama_st.data.documents.outline import Outline
-from wordllama_st.errors import DocumentError, reason
-from wordllama_st.extras import require
+from wordllama_st.errors import DocumentError, reason, require
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag

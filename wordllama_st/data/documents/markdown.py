@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wordllama_st.data.documents.decoding import decode
 from wordllama_st.data.documents.document import Section
 from wordllama_st.data.documents.outline import Outline
-from wordllama_st.extras import require
+from wordllama_st.errors import require
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from wordllama_st.data.documents.document import Section
-from wordllama_st.data.documents.names import readable
-from wordllama_st.data.documents.passages import make_passages, one_line, words
+from wordllama_st.data.documents.passages import make_passages, one_line, readable, words
 
 #: Characters. What is longer and marked as a heading is text that was to look large.
 LONGEST_HEADING = 200

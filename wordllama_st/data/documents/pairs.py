@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from datasets import Dataset
+
+from wordllama_st.data.datasets import Kind, TrainingData
 from wordllama_st.data.documents.document import Document, Section, SectionKind
-from wordllama_st.data.documents.names import with_words
-from wordllama_st.data.documents.passages import fold, is_language, words
+from wordllama_st.data.documents.passages import fold, is_language, with_words, words
 from wordllama_st.errors import DocumentError
 
 #: Of each section. Further down, a passage is less and less about what the heading says.
@@ -171,3 +173,26 @@ def _why_not(pair: Pair, section: Section, places: _Places) -> str | None:
     if len(set(words(pair.positive)) - set(words(pair.anchor))) < NEW_WORDS:
         return "the same said twice"
     return None
+
+
+COLUMNS = ("anchor", "positive")
+
+
+def training_data(pairs: Iterable[Pair]) -> dict[str, TrainingData]:
+    """Training data for each relation, by the relation's name, as :func:`~wordllama_st.training.supervised.train` takes it.
+
+    Returns:
+        Rows of anchor and positive. A relation with a single pair is left out: training and retrieval compare rows.
+    """
+    of: dict[Relation, list[Pair]] = {}
+    for pair in pairs:
+        of.setdefault(pair.relation, []).append(pair)
+    return {
+        relation.value: TrainingData(_rows(of[relation]), Kind.PAIRS, relation.value, COLUMNS)
+        for relation in Relation
+        if len(of.get(relation, ())) > 1
+    }
+
+
+def _rows(pairs: list[Pair]) -> Dataset:
+    return Dataset.from_dict({column: [getattr(pair, column) for pair in pairs] for column in COLUMNS})

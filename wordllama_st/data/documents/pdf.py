@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wordllama_st.data.documents.document import Section
 from wordllama_st.data.documents.outline import Outline
 from wordllama_st.data.documents.passages import one_line, words
-from wordllama_st.errors import DocumentError, reason
-from wordllama_st.extras import require
+from wordllama_st.errors import DocumentError, reason, require
 
 if TYPE_CHECKING:
     from pypdf import PdfReader

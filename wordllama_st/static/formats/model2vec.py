@@ -19,9 +19,16 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from wordllama_st.errors import ModelLoadError
-from wordllama_st.static.formats.files import EMBEDDINGS, MAPPING, WEIGHTS, TensorFile, read_json, read_table
+from wordllama_st.static.formats.files import (
+    EMBEDDINGS,
+    MAPPING,
+    WEIGHTS,
+    TensorFile,
+    read_json,
+    read_table,
+    write_json,
+)
 from wordllama_st.static.formats.sentence_transformers import WEIGHT_FILE, write_all_but_weights
-from wordllama_st.static.formats.writing import write_json
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.staging import staged_directory
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE

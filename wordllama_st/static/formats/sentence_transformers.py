@@ -11,8 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wordllama_st.errors import ModelLoadError
-from wordllama_st.static.formats.files import read_json, read_table
-from wordllama_st.static.formats.writing import write_dense, write_json, write_tokenizer
+from wordllama_st.static.formats.files import read_json, read_table, write_dense, write_json, write_tokenizer
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.staging import staged_directory
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wordllama_st.errors import ModelLoadError
-from wordllama_st.static.formats.files import read_table
-from wordllama_st.static.formats.writing import write_dense, write_tokenizer
+from wordllama_st.static.formats.files import read_table, write_dense, write_tokenizer
 from wordllama_st.static.released import ModelFiles
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.staging import staged_directory
