@@ -16,7 +16,7 @@ import numpy as np
 from memory import anonymous, watch_peak
 
 from wordllama_st import Codebook, bake, build_model
-from wordllama_st.static import released as models
+from wordllama_st.static import released
 from wordllama_st.storage.safetensors_file import write_tensor
 from wordllama_st.storage.tokenizer import load_tokenizer
 
@@ -34,7 +34,7 @@ def write_large_checkpoint(directory: Path) -> None:
             yield np.ascontiguousarray((rows.view(np.uint32) >> 16).astype(np.uint16)).data.cast("B")
 
     write_tensor(directory / "model.safetensors", "table", "bfloat16", LARGE, chunks())
-    load_tokenizer(models.fetch(models.DEFAULT_MODEL).tokenizer).save(str(directory / "tokenizer.json"))
+    load_tokenizer(released.fetch(released.DEFAULT_MODEL).tokenizer).save(str(directory / "tokenizer.json"))
 
 
 def measure(what: str, work: Callable[[], object]) -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     print(f"{'':58}{'time':>10}{'memory':>11}")
     with TemporaryDirectory() as scratch:
         directory = Path(scratch)
-        model = build_model(Codebook.from_pretrained(models.DEFAULT_MODEL))
+        model = build_model(Codebook.from_pretrained(released.DEFAULT_MODEL))
         measure("bake 32,000 x 256 → 256", lambda: bake(model, directory / "small"))
 
         checkpoint = directory / "checkpoint"

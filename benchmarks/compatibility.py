@@ -20,7 +20,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
 
 from wordllama_st import Codebook, bake, build_model
-from wordllama_st.static import released as models
+from wordllama_st.static import released
 
 TEXTS = ["The weather is lovely today.", "", "多言語 текст\n\tdef f(x): ...", "long " * 2000]
 ENCODE = """
@@ -35,7 +35,7 @@ print(json.dumps([sentence_transformers.__version__, vectors.tolist()]))
 def main() -> None:
     """Bake with and without a Normalize behind, load in both versions, compare."""
     old_python = sys.argv[1]
-    codebook = Codebook.from_pretrained(models.DEFAULT_MODEL)
+    codebook = Codebook.from_pretrained(released.DEFAULT_MODEL)
     for behind in ([], [Normalize()]):
         model = SentenceTransformer(modules=[*build_model(codebook), *behind])
         with TemporaryDirectory() as scratch:

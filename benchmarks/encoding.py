@@ -56,11 +56,11 @@ def peers() -> dict[str, Encode]:
     from model2vec import StaticModel
     from sentence_transformers import SentenceTransformer
 
-    from wordllama_st.modules.stock import stock_modules
+    from wordllama_st.modules.stock import static_modules
 
     encoder = StaticEncoder.from_pretrained(MODEL)
     static = StaticModel(encoder.table.expanded(), copy.deepcopy(encoder.tokenizer), max_length=None)
-    stock = SentenceTransformer(modules=stock_modules(encoder.table), device="cpu")
+    stock = SentenceTransformer(modules=static_modules(encoder.table), device="cpu")
     toolkit = encoder.to_wordllama()
     return {
         "wordllama": toolkit.embed,

@@ -32,10 +32,10 @@ from wordllama_st.data.docstrings import installed_packages
 from wordllama_st.data.documents import hold_out_documents, make_pairs, read_documents
 from wordllama_st.data.documents.pairs import training_data
 from wordllama_st.evaluation import ClassificationTask, Report, evaluate, read_classification, read_similarity
-from wordllama_st.training.distillation import distill, rotated, start_from_least_squares
-from wordllama_st.training.static_model import load_trainable, save_static
-from wordllama_st.training.supervised import mean_score, retrieval_scores, train
-from wordllama_st.training.teacher import teacher_vectors
+from wordllama_st.training.distillation import initialize_by_least_squares, pca_rotate, train_distillation
+from wordllama_st.training.static_model import load_trainable, save_static_model
+from wordllama_st.training.supervised import mean_score, retrieval_scores, train_supervised
+from wordllama_st.training.teacher import teacher_embeddings
 
 RELEASED = "wordllama-l2-supercat-256"
 DIMS = (256, 128, 64)
@@ -57,9 +57,9 @@ class Workshop:
         print(f"Texts: {len(self.texts):,}, {np.mean([len(text) for text in self.texts]):.0f} characters on average")
         clock = time.perf_counter()
         teacher = SentenceTransformer(str(minilm_path()), model_kwargs={"dtype": torch.bfloat16})
-        vectors = teacher_vectors(teacher, self.texts, work / "teacher", batch_size=16, show_progress_bar=True)
+        vectors = teacher_embeddings(teacher, self.texts, work / "teacher", batch_size=16, show_progress_bar=True)
         print(f"Teacher's vectors: {time.perf_counter() - clock:.0f} s, what was kept of an earlier run included")
-        self.vectors = rotated(vectors)
+        self.vectors = pca_rotate(vectors)
 
     def untrained(self, corpus: bool = True) -> SentenceTransformer:
         """Principal components and token weights."""
@@ -69,26 +69,26 @@ class Workshop:
     def least_squares(self) -> SentenceTransformer:
         """The projection nearest to the teacher."""
         model = self.untrained()
-        start_from_least_squares(model, self.texts, self.vectors)
+        initialize_by_least_squares(model, self.texts, self.vectors)
         return model
 
     def projection(self, **settings: object) -> SentenceTransformer:
         """Projection and token weights distilled."""
         model = self.least_squares()
-        distill(model, self.texts, self.vectors, **{"epochs": 2, "show_progress_bar": False} | settings)
+        train_distillation(model, self.texts, self.vectors, **{"epochs": 2, "show_progress_bar": False} | settings)
         return bake(model)
 
     def rows(self, **settings: object) -> SentenceTransformer:
         """Every row distilled."""
         model = bake(self.least_squares())
-        distill(model, self.texts, self.vectors, **{"epochs": 2, "show_progress_bar": False} | settings)
+        train_distillation(model, self.texts, self.vectors, **{"epochs": 2, "show_progress_bar": False} | settings)
         return model
 
     def signs(self) -> SentenceTransformer:
         """Every row distilled, and then its signs, straight through."""
         model = self.rows()
         model.append(Binarize())
-        distill(model, self.texts, self.vectors, epochs=1, show_progress_bar=False)
+        train_distillation(model, self.texts, self.vectors, epochs=1, show_progress_bar=False)
         del model[-1]
         return model
 
@@ -100,7 +100,7 @@ class Workshop:
         both[:, : own.shape[1]] += own
         both /= np.linalg.norm(both, axis=1, keepdims=True)
         model = bake(self.least_squares())
-        distill(model, self.texts, both.astype(np.float16), epochs=2, show_progress_bar=False)
+        train_distillation(model, self.texts, both.astype(np.float16), epochs=2, show_progress_bar=False)
         return model
 
     def raw(self) -> SentenceTransformer:
@@ -141,7 +141,7 @@ def make(recipes: dict[str, Callable[[], SentenceTransformer]], work: Path) -> d
         clock = time.perf_counter()
         models[name] = recipe()
         print(f"{name:<32}{time.perf_counter() - clock:>6.0f} s", flush=True)
-    save_static(models[ROWS], work / "distilled", ["Every row, by benchmarks/quality.py"], overwrite=True)
+    save_static_model(models[ROWS], work / "distilled", ["Every row, by benchmarks/quality.py"], overwrite=True)
     return models
 
 
@@ -187,7 +187,7 @@ def tune(folder: Path, tasks: list, before: float) -> str:
     model = load_trainable(RELEASED)
     was = mean_score(held_out, retrieval_scores(model, held_out))
     clock = time.perf_counter()
-    train(model, data, epochs=3, stay_close=STAY_CLOSE, show_progress_bar=False)
+    train_supervised(model, data, epochs=3, stay_close=STAY_CLOSE, show_progress_bar=False)
     seconds = time.perf_counter() - clock
     now = mean_score(held_out, retrieval_scores(model, held_out))
     name = f"tuned on {folder.name}"

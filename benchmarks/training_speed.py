@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from wordllama_st import Codebook, LLMTokenEmbedding, Projection, WeightedPool
 from wordllama_st.data.docstrings import harvest, installed_packages
-from wordllama_st.static import released as models
+from wordllama_st.static import released
 from wordllama_st.storage.tokenizer import load_tokenizer, plain_tokenizer
 
 OUT_DIM = 1024
@@ -57,7 +57,7 @@ class ProjectEveryPosition(nn.Module):
 
 def build(contender: str, dim: int) -> SentenceTransformer:
     """The contender's model over a table that is exact in bfloat16, so that its dtype changes no result."""
-    tokenizer = plain_tokenizer(load_tokenizer(models.fetch(models.DEFAULT_MODEL).tokenizer))
+    tokenizer = plain_tokenizer(load_tokenizer(released.fetch(released.DEFAULT_MODEL).tokenizer))
     generator = torch.Generator().manual_seed(0)
     table = torch.randn(tokenizer.get_vocab_size(), dim, generator=generator, dtype=torch.bfloat16)
     codebook = Codebook(table if contender == OURS_BF16 else table.float(), tokenizer)

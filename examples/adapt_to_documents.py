@@ -22,8 +22,8 @@ from wordllama_st.data.documents import (
     summarize_split,
 )
 from wordllama_st.data.documents.pairs import training_data
-from wordllama_st.training.static_model import load_trainable, save_static
-from wordllama_st.training.supervised import mean_score, retrieval_scores, train
+from wordllama_st.training.static_model import load_trainable, save_static_model
+from wordllama_st.training.supervised import mean_score, retrieval_scores, train_supervised
 
 MODEL = "wordllama-l2-supercat-256"
 
@@ -43,12 +43,14 @@ def main() -> None:
     data, held_out = training_data(split.train), training_data(split.held_out)
     model = load_trainable(MODEL)
     before = mean_score(held_out, retrieval_scores(model, held_out))
-    train(model, data, stay_close=30)  # every row; held to where it started, since the rest of the language goes on
+    train_supervised(
+        model, data, stay_close=30
+    )  # every row; held to where it started, since the rest of the language goes on
     after = mean_score(held_out, retrieval_scores(model, held_out))
     print(
         f"Finding what belongs together among the held-out documents, nDCG@10: {before:.3f} before, {after:.3f} after"
     )
-    save_static(model, options.out, [MODEL, f"Adapted to {options.folder.name}"], overwrite=True)
+    save_static_model(model, options.out, [MODEL, f"Adapted to {options.folder.name}"], overwrite=True)
     print(f'Saved. SentenceTransformer("{options.out}") loads it.')
 
 

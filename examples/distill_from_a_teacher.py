@@ -21,9 +21,9 @@ from sentence_transformers import SentenceTransformer
 
 from wordllama_st import Codebook, bake, build_model
 from wordllama_st.data.docstrings import harvest, installed_packages
-from wordllama_st.training.distillation import distill, rotated, start_from_least_squares
-from wordllama_st.training.static_model import save_static
-from wordllama_st.training.teacher import teacher_vectors
+from wordllama_st.training.distillation import initialize_by_least_squares, pca_rotate, train_distillation
+from wordllama_st.training.static_model import save_static_model
+from wordllama_st.training.teacher import teacher_embeddings
 
 HELD_OUT = 200
 #: Docstrings of each package at the most.
@@ -41,7 +41,9 @@ def main() -> None:
     found = sorted({one.summary for one in docstrings})
     texts = random.Random(0).sample(found, min(options.texts, len(found)))
     teacher = SentenceTransformer(str(minilm_path()))
-    vectors = rotated(teacher_vectors(teacher, texts, f"{options.out}-teacher", batch_size=16, show_progress_bar=True))
+    vectors = pca_rotate(
+        teacher_embeddings(teacher, texts, f"{options.out}-teacher", batch_size=16, show_progress_bar=True)
+    )
     unseen, targets = texts[:HELD_OUT], torch.from_numpy(vectors[:HELD_OUT]).float()
     texts, vectors = texts[HELD_OUT:], vectors[HELD_OUT:]
 
@@ -52,14 +54,14 @@ def main() -> None:
 
     print(f"{len(texts):,} texts to learn from. Cosine to the teacher, on {len(unseen)} others:")
     model = build_model(Codebook.from_pretrained(minilm_path()), dim=256, token_weights="corpus", corpus=texts)
-    start_from_least_squares(model, texts, vectors)
+    initialize_by_least_squares(model, texts, vectors)
     tell("least squares, no training", model)
     static = bake(model)
-    distill(model, texts, vectors)
+    train_distillation(model, texts, vectors)
     tell("projection and token weights trained", model)
-    distill(static, texts, vectors)
+    train_distillation(static, texts, vectors)
     tell("every row trained", static)
-    save_static(static, options.out, [f"Distilled from all-MiniLM-L6-v2 on {len(texts):,} texts"], overwrite=True)
+    save_static_model(static, options.out, [f"Distilled from all-MiniLM-L6-v2 on {len(texts):,} texts"], overwrite=True)
     print(f'Saved. SentenceTransformer("{options.out}") loads it.')
 
 

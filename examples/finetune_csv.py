@@ -22,7 +22,7 @@ import wordllama_st
 from wordllama_st import Codebook, bake, build_model
 from wordllama_st.data.datasets import read_training_data
 from wordllama_st.data.docstrings import harvest, installed_packages
-from wordllama_st.training.supervised import hold_out, make_evaluator, train
+from wordllama_st.training.supervised import hold_out, make_evaluator, train_supervised
 
 MODEL = "wordllama-l2-supercat-256"
 #: Docstrings of each package.
@@ -57,7 +57,7 @@ def main() -> None:
 
         # The released model is the token table, and where training begins.
         model = build_model(Codebook.from_pretrained(MODEL), dim=256, initialize="identity")
-        train(model, rows, epochs=arguments.epochs)
+        train_supervised(model, rows, epochs=arguments.epochs)
         output = arguments.out or Path(scratch, "embedder")
         bake(model, output)
 

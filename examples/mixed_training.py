@@ -18,9 +18,9 @@ from datasets import Dataset
 from wordllama_st import Binarize
 from wordllama_st.data.datasets import Kind, TrainingData
 from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
-from wordllama_st.training.hard_negatives import with_hard_negatives
-from wordllama_st.training.static_model import load_trainable, save_static
-from wordllama_st.training.supervised import hold_out, make_evaluator, train
+from wordllama_st.training.hard_negatives import add_hard_negatives
+from wordllama_st.training.static_model import load_trainable, save_static_model
+from wordllama_st.training.supervised import hold_out, make_evaluator, train_supervised
 
 MODEL = "wordllama-l2-supercat-256"
 #: Docstrings of each package at the most.
@@ -57,14 +57,16 @@ def main() -> None:
     pairs, held_out = hold_out(TrainingData(Dataset.from_dict(columns), Kind.PAIRS, "pairs"), 0.1)
 
     model = load_trainable(MODEL)
-    triplets = with_hard_negatives(model, pairs, 2)
+    triplets = add_hard_negatives(model, pairs, 2)
     print(f"{len(triplets.rows):,} of {len(pairs.rows):,} pairs have 2 hard negatives")
     model.append(Binarize())
     evaluator = make_evaluator(held_out, "signs")
     before = evaluator(model)["signs_cosine_recall@10"]
-    train(model, {"triplets": triplets, "related": scored(chosen)}, stay_close=30)
+    train_supervised(model, {"triplets": triplets, "related": scored(chosen)}, stay_close=30)
     print(f"recall@10 by signs: {before:.3f} before, {evaluator(model)['signs_cosine_recall@10']:.3f} after")
-    save_static(model, options.out, [MODEL, "Trained on pairs with hard negatives and on scored pairs"], overwrite=True)
+    save_static_model(
+        model, options.out, [MODEL, "Trained on pairs with hard negatives and on scored pairs"], overwrite=True
+    )
     print(f'Saved. SentenceTransformer("{options.out}").encode(texts, precision="ubinary") gives 32 bytes a text.')
 
 

@@ -42,7 +42,7 @@ from tokenizers.processors import TemplateProcessing
 
 import wordllama_st
 from wordllama_st.errors import ModelUnavailableError, UnknownModelError
-from wordllama_st.static import released as models
+from wordllama_st.static import released
 
 L2, L3 = "dleemiller/word-llama-l2-supercat", "dleemiller/wordllama-l3-supercat"
 L3_TOKENIZER = "l3_supercat_tokenizer_config.json"
@@ -310,14 +310,14 @@ def wordllama_says(hub: HubServer, directory: Path) -> WordLlamaSays:
     """Asked in a process of its own: the package sets up logging for the whole process when it is imported."""
     for (_, filename), content in hub.files.items():
         (directory / filename).write_bytes(content)
-    wheel = models.fetch(EMBEDDED[0])
+    wheel = released.fetch(EMBEDDED[0])
     tables = {name: (str(wheel.weights), str(wheel.tokenizer), Load(name).dim) for name in EMBEDDED}
     for label, load in HUB_LOADS.items():
         tokenizer = wheel.tokenizer if load.on_hub[0] == L2 else directory / L3_TOKENIZER
         tables[label] = (str(directory / load.filename), str(tokenizer), load.dim)
     output = directory / "wordllama.npz"
-    released = run_python(_WORDLLAMA, {"tables": tables, "texts": TEXTS, "output": str(output)})
-    return WordLlamaSays(dict(np.load(output)), released)
+    names = run_python(_WORDLLAMA, {"tables": tables, "texts": TEXTS, "output": str(output)})
+    return WordLlamaSays(dict(np.load(output)), names)
 
 
 @pytest.fixture
@@ -367,9 +367,9 @@ def test_a_familys_name_alone_is_its_256_dim_model(online: Run, wordllama_says: 
 
 
 def test_every_released_name_is_a_file_that_wordllama_knows(wordllama_says: WordLlamaSays) -> None:
-    ours = [[model.repo_id, model.weights_file, model.tokenizer_file] for model in models.RELEASED.values()]
+    ours = [[model.repo_id, model.weights_file, model.tokenizer_file] for model in released.RELEASED.values()]
     assert sorted(ours) == sorted(wordllama_says.released)
-    assert all(models.released_model(name).name == name for name in models.RELEASED)
+    assert all(released.released_model(name).name == name for name in released.RELEASED)
 
 
 # The models on the Hub
@@ -472,7 +472,7 @@ def test_the_file_that_is_named_is_the_one_that_is_missing(online: Run, home: Pa
     cache = tmp_path / "cache"
     shutil.copytree(home / "hub", cache, symlinks=True, ignore=shutil.ignore_patterns(L3_TOKENIZER))
     with pytest.raises(ModelUnavailableError, match=L3_TOKENIZER):
-        models.fetch("wordllama-l3-supercat", cache_folder=str(cache), local_files_only=True)
+        released.fetch("wordllama-l3-supercat", cache_folder=str(cache), local_files_only=True)
 
 
 # The class is otherwise the library's own

@@ -29,7 +29,7 @@ from tqdm.autonotebook import tqdm
 
 from wordllama_st.errors import BakeError
 from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection
-from wordllama_st.modules.stock import stock_modules
+from wordllama_st.modules.stock import static_modules
 from wordllama_st.static.formats import model2vec as model2vec_format
 from wordllama_st.static.formats import sentence_transformers as stock_format
 from wordllama_st.static.model_card import static_model_card
@@ -162,7 +162,7 @@ def bake(
         card = static_model_card(output.name, (shape[0], shape[1]), [*_origin(model, card_data), *made_from], scores)
         layout = model2vec_format if dtype == "int8" else stock_format
         layout.save(tables[d], output, card=card, settings=settings, overwrite=overwrite)
-    baked = {d: SentenceTransformer(modules=stock_modules(tables[d]), **settings) for d in dims}
+    baked = {d: SentenceTransformer(modules=static_modules(tables[d]), **settings) for d in dims}
     return baked if several else baked[dims[0]]
 
 
@@ -248,7 +248,7 @@ def _token_vectors(core: Sequence[nn.Module], show_progress_bar: bool | None) ->
 
 def _verify(table: StaticTable, expected: Tensor) -> None:
     """Check the finished table, tokenized for as the stock library does, against the model's vectors of the probes."""
-    embedding: Any = stock_modules(table)[0]
+    embedding: Any = static_modules(table)[0]
     features = embedding.preprocess(PROBES)
     used, rows = features["input_ids"].unique(return_inverse=True)
     means = F.embedding_bag(rows, embedding.embedding.weight[used].detach().double(), features["offsets"], mode="mean")

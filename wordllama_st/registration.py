@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from sentence_transformers import SentenceTransformer
 
-from wordllama_st.modules.stock import stock_modules
-from wordllama_st.static import released as models
+from wordllama_st.modules.stock import static_modules
+from wordllama_st.static import released
 from wordllama_st.static.formats import wordllama as wordllama_format
 
 #: The constructor that :func:`register` put in place, while it is in force.
@@ -58,14 +58,14 @@ def _taught(original: Any) -> Any:
         if _installed is not init or not _is_ours(model_name_or_path) or kwargs.get("modules") is not None:
             original(self, model_name_or_path, *args, **kwargs)
             return
-        files = models.fetch(
+        files = released.fetch(
             str(model_name_or_path),
             revision=kwargs.pop("revision", None),
             cache_folder=kwargs.get("cache_folder") or os.getenv("SENTENCE_TRANSFORMERS_HOME"),
             token=kwargs.get("token"),
             local_files_only=kwargs.get("local_files_only", False),
         )
-        original(self, None, *args, modules=stock_modules(wordllama_format.load(files)), **kwargs)
+        original(self, None, *args, modules=static_modules(wordllama_format.load(files)), **kwargs)
         self.model_card_data.base_model = files.model.repo_id
         self.model_card_data.base_model_revision = files.revision
 
@@ -77,4 +77,4 @@ def _set_init(init: Any) -> None:
 
 
 def _is_ours(name: str | None) -> bool:
-    return isinstance(name, str) and name.startswith(models.PREFIX) and not os.path.isdir(name)
+    return isinstance(name, str) and name.startswith(released.PREFIX) and not os.path.isdir(name)

@@ -30,7 +30,7 @@ from wordllama_st.analysis.text_pieces import token_pieces, visible, word_pieces
 from wordllama_st.cli import explain as explain_command
 from wordllama_st.errors import ArgumentError, ModelUnavailableError, OutputExistsError
 from wordllama_st.static.table import StaticTable
-from wordllama_st.storage.tokenizer import id_count
+from wordllama_st.storage.tokenizer import num_token_ids
 
 MINUS = "\N{MINUS SIGN}"
 EMBEDDED = "wordllama-l2-supercat-256"
@@ -41,7 +41,7 @@ TEXTS = st.text(min_size=1) | st.lists(st.sampled_from(CORPUS), min_size=1, max_
 @cache
 def made(kind: str, **options: object) -> StaticEncoder:
     tokenizer = KINDS[kind]()
-    weight = np.random.default_rng(0).standard_normal((id_count(tokenizer), 32)).astype(np.float32)
+    weight = np.random.default_rng(0).standard_normal((num_token_ids(tokenizer), 32)).astype(np.float32)
     return StaticEncoder(StaticTable(weight, tokenizer, **options))  # type: ignore[arg-type]
 
 

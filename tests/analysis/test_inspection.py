@@ -15,7 +15,7 @@ from wordllama_st.cli import inspect as inspect_command
 from wordllama_st.codebook.found_table import FoundTable
 from wordllama_st.codebook.rows import ArrayRows
 from wordllama_st.errors import ArgumentError, MissingExtraError
-from wordllama_st.static import released as models
+from wordllama_st.static.released import fetch
 from wordllama_st.storage.safetensors_file import stored_tensor
 from wordllama_st.storage.tokenizer import load_tokenizer
 
@@ -24,7 +24,7 @@ DIM = 16
 
 @pytest.fixture(scope="module")
 def released() -> FoundTable:
-    files = models.fetch("wordllama-l2-supercat-256")
+    files = fetch("wordllama-l2-supercat-256")
     stored = stored_tensor(files.weights, "embedding.weight")
     return FoundTable(
         ArrayRows(stored.map(), stored.dtype), load_tokenizer(files.tokenizer), files.model.name, stored.name

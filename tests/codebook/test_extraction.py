@@ -32,7 +32,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from wordllama_st import Codebook
-from wordllama_st.static import released as models
+from wordllama_st.static import released
 
 # Extraction
 
@@ -176,7 +176,7 @@ def test_a_copy_in_this_or_another_process_shares_the_table(codebook: Codebook, 
 
 @pytest.mark.parametrize("dim", [256, 128, 64])
 def test_the_embedded_models_are_codebooks(dim: int) -> None:
-    wheel = models.fetch(models.DEFAULT_MODEL)
+    wheel = released.fetch(released.DEFAULT_MODEL)
     codebook = Codebook.from_pretrained(f"wordllama-l2-supercat-{dim}")
     assert same_bits(codebook.weight, load_file(wheel.weights)["embedding.weight"][:, :dim].contiguous())
     assert codebook.tokenizer.encode("llamas").tokens == ["▁llam", "as"]

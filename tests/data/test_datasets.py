@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from wordllama_st.data.datasets import Kind, read_training_data, understand
+from wordllama_st.data.datasets import Kind, infer_training_data, read_training_data
 from wordllama_st.errors import DatasetError
 
 PAIRS = {"question": ["a", "b"], "answer": ["c", "d"]}
@@ -50,23 +50,23 @@ def test_the_columns_tell_what_the_rows_say(
 
 def test_named_columns_are_used_in_their_order() -> None:
     rows = Dataset.from_dict({**PAIRS, "note": ["x", "y"], "similar": [1, 2]})
-    data = understand(rows, ["answer", "question", "similar"])
+    data = infer_training_data(rows, ["answer", "question", "similar"])
     assert data.used == ("answer", "question", "similar")
     assert data.ignored == ("note",)
     assert data.rows[:] == {"sentence1": ["c", "d"], "sentence2": ["a", "b"], "score": [1.0, 2.0]}
 
 
 def test_texts_may_have_the_names_of_labels_and_of_each_other() -> None:
-    swapped = understand(Dataset.from_dict({"positive": ["a", "b"], "anchor": ["c", "d"]}))
+    swapped = infer_training_data(Dataset.from_dict({"positive": ["a", "b"], "anchor": ["c", "d"]}))
     assert swapped.rows[:] == {"anchor": ["a", "b"], "positive": ["c", "d"]}
-    data = understand(Dataset.from_dict({"text": ["a", "b"], "score": ["c", "d"], "label": [1, 2]}))
+    data = infer_training_data(Dataset.from_dict({"text": ["a", "b"], "score": ["c", "d"], "label": [1, 2]}))
     assert data.rows[:] == {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "score": [1.0, 2.0]}
-    many = understand(Dataset.from_dict({name: ["x", "y"] for name in ("q", "label", "n1", "n2", "n3")}))
+    many = infer_training_data(Dataset.from_dict({name: ["x", "y"] for name in ("q", "label", "n1", "n2", "n3")}))
     assert many.rows.column_names == ["anchor", "positive", "negative", "negative_2", "negative_3"]
 
 
 def test_a_number_that_is_not_called_a_score_is_left_out_and_said_to_be() -> None:
-    data = understand(Dataset.from_dict({**PAIRS, "rating": [1, 5]}))
+    data = infer_training_data(Dataset.from_dict({**PAIRS, "rating": [1, 5]}))
     assert (data.kind, data.ignored) == (Kind.PAIRS, ("rating",))
 
 
@@ -116,12 +116,12 @@ def test_files_that_cannot_be_trained_on_say_why(content: str, message: str | No
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(DatasetError, match="no column 'query'; it has question, answer"):
-        understand(Dataset.from_dict(PAIRS), ["query", "answer"])
+        infer_training_data(Dataset.from_dict(PAIRS), ["query", "answer"])
 
 
 def test_a_column_named_twice_is_refused() -> None:
     with pytest.raises(DatasetError, match="named twice"):
-        understand(Dataset.from_dict(PAIRS), ["question", "question"])
+        infer_training_data(Dataset.from_dict(PAIRS), ["question", "question"])
 
 
 def test_the_cell_that_is_no_text_is_named(tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ from wordllama_st.evaluation.card import write_card
 from wordllama_st.evaluation.encoding import EncodedTexts
 from wordllama_st.evaluation.models import open_model
 from wordllama_st.evaluation.plots import plot_dims, plot_speed
-from wordllama_st.modules.stock import stock_modules
-from wordllama_st.static.formats.load import load_static
+from wordllama_st.modules.stock import static_modules
+from wordllama_st.static.formats.load import read_static_model
 from wordllama_st.static.formats.sentence_transformers import save
 from wordllama_st.training.supervised import retrieval_evaluator
 
@@ -96,7 +96,7 @@ def labelled(kind: type[Any], each: int = 20, name: str = "animals") -> Any:
 
 
 def stock(name: str = SMALL, **options: Any) -> SentenceTransformer:
-    return SentenceTransformer(modules=stock_modules(load_static(name)), device="cpu", **options)
+    return SentenceTransformer(modules=static_modules(read_static_model(name)), device="cpu", **options)
 
 
 def write(path: Path, header: Iterable[str] | None, rows: Iterable[Iterable[object]], **options: Any) -> str:
@@ -162,7 +162,7 @@ def test_a_query_is_not_a_document_to_a_model_with_prompts(tmp_path: Path) -> No
     expected = retrieval_evaluator(queries, documents, name="", truncate_dim=8)(with_prompts)["cosine_ndcg@10"]
     plain = retrieval_evaluator(queries, documents, name="", truncate_dim=8)(stock())["cosine_ndcg@10"]
     assert expected != plain
-    save(load_static(SMALL), tmp_path / "prompted", card="# prompted\n", settings={"prompts": prompts})
+    save(read_static_model(SMALL), tmp_path / "prompted", card="# prompted\n", settings={"prompts": prompts})
     for source in (with_prompts, str(tmp_path / "prompted")):
         report = evaluate(source, [RetrievalTask("facts", queries, documents)], dims=[8])
         assert report.scores[0].score == pytest.approx(expected)
@@ -192,7 +192,7 @@ def test_each_text_is_encoded_once_whatever_is_made_of_its_vector() -> None:
             self.encoded.update(sentences)
             return super().encode(sentences, **options)
 
-    encoder = Counting(load_static(SMALL))
+    encoder = Counting(read_static_model(SMALL))
     encoder.encoded = Counter()
     tasks: list[Task] = [similarity(), retrieval(), labelled(ClassificationTask)]
     encoded = EncodedTexts(open_model(encoder), tasks)
@@ -269,7 +269,7 @@ def test_a_transformer_is_scored_too(tmp_path: Path, tokenizer: Tokenizer) -> No
 
 
 def test_a_damaged_model_is_an_error_of_its_own_kind(tmp_path: Path) -> None:
-    save(load_static(SMALL), tmp_path / "static", card="# static\n")
+    save(read_static_model(SMALL), tmp_path / "static", card="# static\n")
     weights = tmp_path / "static" / "0_StaticEmbedding" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelLoadError, match=r"model\.safetensors"):
@@ -497,8 +497,8 @@ def test_a_missing_score_is_an_error_from_python_too() -> None:
 
 @pytest.mark.parametrize("task", [similarity(), retrieval(), labelled(ClassificationTask), labelled(ClusteringTask)])
 def test_a_model_whose_vectors_are_all_the_same_has_no_score(task: Task) -> None:
-    table = load_static(SMALL)
-    constant = SentenceTransformer(modules=stock_modules(table), device="cpu")
+    table = read_static_model(SMALL)
+    constant = SentenceTransformer(modules=static_modules(table), device="cpu")
     constant[0].embedding.weight.data[:] = 1
     with pytest.raises(EvaluationError, match=f"dull .* on {task.name}: all texts have the same vector"):
         evaluate({"dull": constant}, [task])
@@ -637,7 +637,7 @@ def command(*arguments: str) -> str:
 
 def test_the_command_scores_draws_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    save(load_static(SMALL), "static", card="# static\n")
+    save(read_static_model(SMALL), "static", card="# static\n")
     write(Path("pairs.tsv"), ["a", "b", "score"], SCORED)
     write(Path("news.csv"), None, [(animal, text) for text, animal in LABELLED[:40] + LABELLED[-40:]])
     printed = command(

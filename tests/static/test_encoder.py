@@ -30,7 +30,7 @@ from wordllama_st.static import quantize_embeddings
 from wordllama_st.static.formats import model2vec as model2vec_format
 from wordllama_st.static.pooling import extension_product, public_product, sparse_product
 from wordllama_st.static.table import StaticTable
-from wordllama_st.storage.tokenizer import id_count
+from wordllama_st.storage.tokenizer import num_token_ids
 
 EMBEDDED = "wordllama-l2-supercat-256"
 #: More than the few that are encoded one by one, short and long, and nothing.
@@ -41,7 +41,7 @@ TEXTS = [*CORPUS, "", " ", "one", "two words", "a\nb", "x" * 300, " ".join(CORPU
 def encoder(kind: str = "llama2", **options: object) -> StaticEncoder:
     """One for all tests, which has seen enough to look words up."""
     tokenizer = KINDS[kind]()
-    weight = np.random.default_rng(0).standard_normal((id_count(tokenizer), 32)).astype(np.float32)
+    weight = np.random.default_rng(0).standard_normal((num_token_ids(tokenizer), 32)).astype(np.float32)
     made = StaticEncoder(StaticTable(weight, tokenizer), **options)  # type: ignore[arg-type]
     made.encode([" ".join(CORPUS * 10)] * 20)
     assert made._words is not None
@@ -146,9 +146,9 @@ def test_similarity_is_the_stock_classs(similarity_fn_name: str) -> None:
 
 
 def _stock_module(table: StaticTable) -> object:
-    from wordllama_st.modules.stock import stock_modules
+    from wordllama_st.modules.stock import static_modules
 
-    return stock_modules(table)[0]
+    return static_modules(table)[0]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
@@ -172,7 +172,7 @@ def test_small_tables_are_what_they_say_in_memory_and_on_disk(dtype: str, tmp_pa
 def test_a_quantised_vocabulary_stays_small(tmp_path: Path) -> None:
     tokenizer = KINDS["bert"]()
     generator = np.random.default_rng(0)
-    count = id_count(tokenizer)
+    count = num_token_ids(tokenizer)
     table = StaticTable(
         generator.standard_normal((50, 16)).astype(np.float32),
         tokenizer,

@@ -19,10 +19,10 @@ from texts import made_up_pairs
 from wordllama_st import Binarize, Codebook, bake, build_model
 from wordllama_st.errors import ArgumentError, ModelLoadError
 from wordllama_st.training import teacher
-from wordllama_st.training.distillation import distill, rotated, start_from_least_squares
+from wordllama_st.training.distillation import initialize_by_least_squares, pca_rotate, train_distillation
 from wordllama_st.training.losses import DistillationLoss
 from wordllama_st.training.static_model import load_trainable
-from wordllama_st.training.teacher import check_teacher, teacher_vectors
+from wordllama_st.training.teacher import check_teacher, teacher_embeddings
 
 TEXTS = [text for pair in made_up_pairs(300) for text in pair]
 
@@ -43,10 +43,10 @@ def cosines(model: SentenceTransformer, vectors: np.ndarray) -> float:
 
 
 def test_vectors_are_the_teachers_and_are_computed_once(released: SentenceTransformer, tmp_path: Path) -> None:
-    vectors = teacher_vectors(released, TEXTS, tmp_path / "cache")
+    vectors = teacher_embeddings(released, TEXTS, tmp_path / "cache")
     assert vectors == pytest.approx(released.encode(TEXTS, normalize_embeddings=True), abs=1e-3)
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
-    assert (teacher_vectors(released, TEXTS, tmp_path / "cache") == vectors).all()
+    assert (teacher_embeddings(released, TEXTS, tmp_path / "cache") == vectors).all()
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == written
 
 
@@ -62,35 +62,35 @@ def test_an_interrupted_run_goes_on_where_it_stopped(released: SentenceTransform
 
     model = Interrupted(modules=list(released), similarity_fn_name="cosine")
     with pytest.raises(KeyboardInterrupt):
-        teacher_vectors(model, TEXTS, tmp_path)
+        teacher_embeddings(model, TEXTS, tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
-    vectors = teacher_vectors(model, TEXTS, tmp_path)
+    vectors = teacher_embeddings(model, TEXTS, tmp_path)
     assert Interrupted.calls == 3 + 3  # of five files, the last three
-    assert (vectors == teacher_vectors(released, TEXTS, tmp_path / "at once")).all()
+    assert (vectors == teacher_embeddings(released, TEXTS, tmp_path / "at once")).all()
 
 
 def test_a_cache_of_something_else_is_refused(released: SentenceTransformer, tmp_path: Path) -> None:
-    teacher_vectors(released, TEXTS, tmp_path / "cache")
+    teacher_embeddings(released, TEXTS, tmp_path / "cache")
     with pytest.raises(ArgumentError, match="another texts"):
-        teacher_vectors(released, TEXTS[::-1], tmp_path / "cache")
+        teacher_embeddings(released, TEXTS[::-1], tmp_path / "cache")
     with pytest.raises(ArgumentError, match="another teacher"):
-        teacher_vectors(load_trainable("wordllama-l2-supercat-128"), TEXTS, tmp_path / "cache")
+        teacher_embeddings(load_trainable("wordllama-l2-supercat-128"), TEXTS, tmp_path / "cache")
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").touch()
     with pytest.raises(ArgumentError, match="something else"):
-        teacher_vectors(released, TEXTS, tmp_path / "letters")
+        teacher_embeddings(released, TEXTS, tmp_path / "letters")
     with pytest.raises(ArgumentError, match="is a file"):
-        teacher_vectors(released, TEXTS, tmp_path / "letters" / "dear.txt")
+        teacher_embeddings(released, TEXTS, tmp_path / "letters" / "dear.txt")
 
 
 def test_damage_is_named(released: SentenceTransformer, tmp_path: Path) -> None:
-    teacher_vectors(released, TEXTS, tmp_path / "whole")
+    teacher_embeddings(released, TEXTS, tmp_path / "whole")
     for name, content in (("vectors-00001.safetensors", b"cut"), ("teacher.json", b"{")):
         cache = tmp_path / name
         shutil.copytree(tmp_path / "whole", cache)
         (cache / name).write_bytes(content)
         with pytest.raises(ModelLoadError, match=name):
-            teacher_vectors(released, TEXTS, cache)
+            teacher_embeddings(released, TEXTS, cache)
     assert load_file(tmp_path / "whole" / "vectors-00001.safetensors")["vectors"].dtype == np.float16
     assert json.loads((tmp_path / "whole" / "teacher.json").read_text())["count"] == len(TEXTS)
 
@@ -105,7 +105,7 @@ def test_a_teacher_of_another_similarity_is_refused(released: SentenceTransforme
 
 def test_rotation_keeps_cosines_and_puts_what_matters_first(released: SentenceTransformer) -> None:
     vectors = released.encode(TEXTS, normalize_embeddings=True)
-    turned = rotated(vectors).astype(np.float32)
+    turned = pca_rotate(vectors).astype(np.float32)
     assert turned @ turned.T == pytest.approx(vectors @ vectors.T, abs=5e-3)
     energy = np.square(turned).sum(axis=0)
     assert (np.diff(energy) <= 1e-2 * energy[0]).all()
@@ -115,14 +115,14 @@ def test_rotation_keeps_cosines_and_puts_what_matters_first(released: SentenceTr
 def test_a_student_comes_nearer_to_its_teacher(
     static: bool, released: SentenceTransformer, codebook: Codebook, tmp_path: Path
 ) -> None:
-    vectors = rotated(teacher_vectors(released, TEXTS, tmp_path))
+    vectors = pca_rotate(teacher_embeddings(released, TEXTS, tmp_path))
     model = build_model(codebook, dim=16, token_weights="corpus", corpus=TEXTS)
     untrained = cosines(model, vectors)
-    start_from_least_squares(model, TEXTS, vectors)
+    initialize_by_least_squares(model, TEXTS, vectors)
     start = cosines(model, vectors)
     assert start > untrained + 0.1
     student = bake(model) if static else model
-    distill(student, TEXTS, vectors, epochs=4, show_progress_bar=False)
+    train_distillation(student, TEXTS, vectors, epochs=4, show_progress_bar=False)
     trained = cosines(student, vectors)
     assert trained > start + (0.05 if static else 0.0)
 
@@ -144,29 +144,29 @@ def test_the_loss_is_nothing_for_a_student_that_is_the_teacher(released: Sentenc
 def test_what_does_not_fit_is_refused(codebook: Codebook) -> None:
     model = build_model(codebook, dim=16)
     with pytest.raises(ArgumentError, match="3 texts"):
-        distill(model, TEXTS[:3], np.ones((2, 16), np.float16))
+        train_distillation(model, TEXTS[:3], np.ones((2, 16), np.float16))
     with pytest.raises(ArgumentError, match="dim=8"):
-        distill(model, TEXTS[:2], np.ones((2, 8), np.float16))
+        train_distillation(model, TEXTS[:2], np.ones((2, 8), np.float16))
     with pytest.raises(ArgumentError, match="cannot be trained at 32"):
-        distill(model, TEXTS[:2], np.ones((2, 16), np.float16), dims=[32])
+        train_distillation(model, TEXTS[:2], np.ones((2, 16), np.float16), dims=[32])
     with pytest.raises(ArgumentError, match="linear Projection"):
-        start_from_least_squares(bake(model), TEXTS[:2], np.ones((2, 16), np.float16))
+        initialize_by_least_squares(bake(model), TEXTS[:2], np.ones((2, 16), np.float16))
 
 
 def test_a_batch_larger_than_all_texts_is_all_texts(released: SentenceTransformer) -> None:
-    vectors = rotated(released.encode(TEXTS[:50], normalize_embeddings=True))
+    vectors = pca_rotate(released.encode(TEXTS[:50], normalize_embeddings=True))
     student = load_trainable("wordllama-l2-supercat-64")
     start = student.encode(TEXTS[:50])
-    distill(student, TEXTS[:50], vectors, epochs=1, batch_size=1024, show_progress_bar=False)
+    train_distillation(student, TEXTS[:50], vectors, epochs=1, batch_size=1024, show_progress_bar=False)
     assert not np.allclose(student.encode(TEXTS[:50]), start)
 
 
 def test_signs_are_trained_straight_through(released: SentenceTransformer, codebook: Codebook, tmp_path: Path) -> None:
-    vectors = rotated(teacher_vectors(released, TEXTS, tmp_path))
+    vectors = pca_rotate(teacher_embeddings(released, TEXTS, tmp_path))
     model = build_model(codebook, dim=16, token_weights="corpus", corpus=TEXTS)
-    start_from_least_squares(model, TEXTS, vectors)
+    initialize_by_least_squares(model, TEXTS, vectors)
     student = bake(model)
     student.append(Binarize())
     before = cosines(student, vectors)
-    distill(student, TEXTS, vectors, epochs=4, batch_size=128, show_progress_bar=False)
+    train_distillation(student, TEXTS, vectors, epochs=4, batch_size=128, show_progress_bar=False)
     assert cosines(student, vectors) > before + 0.02

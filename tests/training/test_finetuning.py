@@ -21,9 +21,9 @@ from wordllama_st.cli.main import main
 from wordllama_st.codebook import Codebook
 from wordllama_st.data.datasets import Kind, TrainingData
 from wordllama_st.errors import ArgumentError, DatasetError
-from wordllama_st.training.hard_negatives import with_hard_negatives
-from wordllama_st.training.static_model import load_trainable, save_static, trained_table
-from wordllama_st.training.supervised import suitable_learning_rate, train
+from wordllama_st.training.hard_negatives import add_hard_negatives
+from wordllama_st.training.static_model import embedding_weight, load_trainable, save_static_model
+from wordllama_st.training.supervised import default_learning_rate, train_supervised
 
 MODEL = "wordllama-l2-supercat-64"
 
@@ -44,15 +44,15 @@ def pairs_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def moved(model: SentenceTransformer, start: torch.Tensor) -> torch.Tensor:
-    return (trained_table(model).detach() - start).norm(dim=1)
+    return (embedding_weight(model).detach() - start).norm(dim=1)
 
 
 def test_only_what_the_data_has_moves_and_the_less_the_closer_it_is_held(pairs: TrainingData) -> None:
     distances = []
     for strength in (0.0, 100.0):
         model = load_trainable(MODEL)
-        start = trained_table(model).detach().clone()
-        train(model, pairs, epochs=2, stay_close=strength, show_progress_bar=False)
+        start = embedding_weight(model).detach().clone()
+        train_supervised(model, pairs, epochs=2, stay_close=strength, show_progress_bar=False)
         texts = [*pairs.rows["anchor"], *pairs.rows["positive"]]
         used = {token for text in texts for token in model.tokenizer.encode(text, add_special_tokens=False).ids}
         distance = moved(model, start)
@@ -62,28 +62,28 @@ def test_only_what_the_data_has_moves_and_the_less_the_closer_it_is_held(pairs: 
         distances.append(float(distance.sum()))
     assert distances[1] < 0.7 * distances[0]
     # What was loaded is a copy: the released file on disk, and whoever maps it, has what it had.
-    assert (trained_table(load_trainable(MODEL)).detach() == start).all()
+    assert (embedding_weight(load_trainable(MODEL)).detach() == start).all()
 
 
 def test_the_length_of_steps_follows_the_scale_of_the_table(codebook: Codebook) -> None:
     """A table and its double are the same model, and should be trained alike."""
     model = load_trainable(MODEL)
-    rate = suitable_learning_rate(model)
+    rate = default_learning_rate(model)
     with torch.no_grad():
-        trained_table(model).mul_(2)
-    assert suitable_learning_rate(model) == pytest.approx(2 * rate)
-    assert suitable_learning_rate(build_model(codebook, dim=8)) < rate
+        embedding_weight(model).mul_(2)
+    assert default_learning_rate(model) == pytest.approx(2 * rate)
+    assert default_learning_rate(build_model(codebook, dim=8)) < rate
 
 
 def test_staying_close_is_for_rows(codebook: Codebook, pairs: TrainingData) -> None:
     with pytest.raises(ArgumentError, match="static models"):
-        train(build_model(codebook, dim=8), pairs, stay_close=1.0)
+        train_supervised(build_model(codebook, dim=8), pairs, stay_close=1.0)
     with pytest.raises(ArgumentError, match="bake the model"):
-        save_static(build_model(codebook, dim=8), "anywhere", [])
+        save_static_model(build_model(codebook, dim=8), "anywhere", [])
 
 
 def test_hard_negatives_are_others_positives(pairs: TrainingData) -> None:
-    mined = with_hard_negatives(load_trainable(MODEL), pairs, 2)
+    mined = add_hard_negatives(load_trainable(MODEL), pairs, 2)
     assert mined.kind is Kind.TRIPLETS
     answers = dict(zip(pairs.rows["anchor"], pairs.rows["positive"], strict=True))
     negatives = [column for column in mined.rows.column_names if column.startswith("negative")]
@@ -91,9 +91,9 @@ def test_hard_negatives_are_others_positives(pairs: TrainingData) -> None:
     for row in mined.rows:
         assert all(row[column] in answers.values() and row[column] != answers[row["anchor"]] for column in negatives)
     with pytest.raises(ArgumentError, match="triplets"):
-        with_hard_negatives(load_trainable(MODEL), mined, 1)
+        add_hard_negatives(load_trainable(MODEL), mined, 1)
     with pytest.raises((DatasetError, ValueError)):
-        with_hard_negatives(load_trainable(MODEL), TrainingData(pairs.rows.select([0, 1]), Kind.PAIRS, "two"), 5)
+        add_hard_negatives(load_trainable(MODEL), TrainingData(pairs.rows.select([0, 1]), Kind.PAIRS, "two"), 5)
 
 
 def test_finetune_writes_a_static_model(pairs_csv: str, capsys: pytest.CaptureFixture[str]) -> None:

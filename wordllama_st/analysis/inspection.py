@@ -19,7 +19,7 @@ from wordllama_st.codebook.found_table import FoundTable
 from wordllama_st.codebook.rows import as_float32, block_starts
 from wordllama_st.errors import ArgumentError
 from wordllama_st.storage.safetensors_file import Table, table_bytes
-from wordllama_st.storage.tokenizer import id_count, tokens_beyond
+from wordllama_st.storage.tokenizer import num_token_ids, tokens_without_row
 
 #: Bytes of a table at a time: as float32, and with what is computed from it, a block takes several times as many.
 BLOCK_BYTES = 4 * 2**20
@@ -127,7 +127,7 @@ def examine(
     norms = scan.norms[scan.usable]
     mean_norm = float(norms.mean()) if len(norms) else None
     zero, nonfinite = np.flatnonzero(scan.zero & scan.has_token), np.flatnonzero(np.isnan(scan.norms))
-    beyond = tokens_beyond(found.tokenizer, found.rows.shape[0])
+    beyond = tokens_without_row(found.tokenizer, found.rows.shape[0])
     added = found.tokenizer.get_added_tokens_decoder().values()
     return TableReport(
         found.source, found.architecture, found.tensor_name, found.commit, found.rows.shape, found.rows.dtype,
@@ -136,7 +136,7 @@ def examine(
         vocabulary_size=found.tokenizer.get_vocab_size(with_added_tokens=True),
         added_tokens=len(added),
         special_tokens=sum(token.special for token in added),
-        padding_rows=max(0, found.rows.shape[0] - id_count(found.tokenizer)),
+        padding_rows=max(0, found.rows.shape[0] - num_token_ids(found.tokenizer)),
         ids_beyond_rows=len(beyond),
         beyond_examples=tuple(names.show(token_id) for _, token_id in beyond[:EXAMPLES]),
         zero_rows=len(zero),

@@ -17,8 +17,8 @@ from wordllama_st.data.documents import (
 )
 from wordllama_st.data.documents.pairs import training_data
 from wordllama_st.storage.staging import check_output
-from wordllama_st.training.static_model import load_trainable, save_static
-from wordllama_st.training.supervised import mean_score, retrieval_scores, train
+from wordllama_st.training.static_model import load_trainable, save_static_model
+from wordllama_st.training.supervised import mean_score, retrieval_scores, train_supervised
 from wordllama_st.training.trainer import since
 
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
     data, held_out = training_data(split.train), training_data(split.held_out)
     before = retrieval_scores(model, held_out)
     clock = time.perf_counter()
-    train(
+    train_supervised(
         model,
         data,
         epochs=options.epochs,
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
         f"Adapted to {len(documents.documents):,} documents: {len(split.train):,} pairs formed from their structure, "
         f"held to its start with strength {options.stay_close:g}",
     ]
-    save_static(model, options.out, made_from, overwrite=options.overwrite)
+    save_static_model(model, options.out, made_from, overwrite=options.overwrite)
     echo(f"\nSaved {options.out}. Use it: SentenceTransformer({str(options.out)!r})")
 
 

@@ -21,12 +21,12 @@ from wordllama_st.codebook import Codebook
 from wordllama_st.data.datasets import Kind, TrainingData
 from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
 from wordllama_st.evaluation.models import size_on_disk
-from wordllama_st.modules.stock import stock_modules
-from wordllama_st.static import released as models
+from wordllama_st.modules.stock import static_modules
+from wordllama_st.static import released
 from wordllama_st.static.formats import wordllama as wordllama_format
 from wordllama_st.storage.staging import check_output
 from wordllama_st.training.build import build_model
-from wordllama_st.training.supervised import retrieval_evaluator, train
+from wordllama_st.training.supervised import retrieval_evaluator, train_supervised
 from wordllama_st.training.trainer import since
 
 DIMS = (256, 128, 64)
@@ -78,7 +78,7 @@ def run(output: Path, *, overwrite: bool = False, echo: Callable[[str], None] = 
     for dim in DIMS:
         check_output(f"{name}-{dim}", overwrite=overwrite)
 
-    codebook = Codebook.from_pretrained(models.DEFAULT_MODEL)
+    codebook = Codebook.from_pretrained(released.DEFAULT_MODEL)
     echo(f"Codebook    {codebook!r}")
     clock = time.perf_counter()
     corpus = split_by_package(harvest_installed())
@@ -93,14 +93,14 @@ def run(output: Path, *, overwrite: bool = False, echo: Callable[[str], None] = 
     model = build_model(codebook, dim=DIMS[0], initialize="identity", token_weights="corpus", corpus=texts)
     model.model_card_data.generate_widget_examples = False
     data = {task: _training_data(corpus.train, task) for task in TASKS}
-    train(model, data, dims=DIMS, epochs=EPOCHS)
+    train_supervised(model, data, dims=DIMS, epochs=EPOCHS)
     echo(f"Training    {sum(len(part.rows) for part in data.values()) * EPOCHS:,} pairs in {since(clock)}")
     clock = time.perf_counter()
     bake(model, name, dim=DIMS, overwrite=overwrite, show_progress_bar=True)
     echo(f"Baking      {', '.join(f'{name}-{dim}' for dim in DIMS)} ({since(clock)})\n")
 
-    released = wordllama_format.load(models.fetch(models.DEFAULT_MODEL))
-    before = {dim: SentenceTransformer(modules=stock_modules(released.truncated(dim))) for dim in DIMS}
+    untuned = wordllama_format.load(released.fetch(released.DEFAULT_MODEL))
+    before = {dim: SentenceTransformer(modules=static_modules(untuned.truncated(dim))) for dim in DIMS}
     after = {dim: SentenceTransformer(f"{name}-{dim}") for dim in DIMS}
     sizes = {dim: size_on_disk(Path(f"{name}-{dim}")) for dim in DIMS}
     for line in score_table(before, after, sizes, corpus.held_out):

@@ -20,9 +20,9 @@ from wordllama_st.errors import DatasetError, ModelLoadError, reason
 from wordllama_st.modules import Binarize
 from wordllama_st.storage.staging import check_output
 from wordllama_st.training.build import build_model
-from wordllama_st.training.distillation import distill, rotated, start_from_least_squares
-from wordllama_st.training.static_model import save_static
-from wordllama_st.training.teacher import teacher_vectors
+from wordllama_st.training.distillation import initialize_by_least_squares, pca_rotate, train_distillation
+from wordllama_st.training.static_model import save_static_model
+from wordllama_st.training.teacher import teacher_embeddings
 from wordllama_st.training.trainer import since
 
 #: Of the texts, up to HELD_OUT are not learned from, to tell how near the teacher the model comes on others.
@@ -49,8 +49,8 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
     cache = options.cache or options.out.with_name(f"{options.out.name}-teacher")
     echo(f"Texts       {len(texts):,}")
     clock = time.perf_counter()
-    vectors = rotated(
-        teacher_vectors(
+    vectors = pca_rotate(
+        teacher_embeddings(
             teacher,
             texts,
             cache,
@@ -69,13 +69,13 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
         echo(f"{stage:<12}cosine to the teacher {near:.3f}, on {held_out:,} texts held out")
 
     model = build_model(codebook, options.dim, token_weights="corpus", corpus=texts)
-    start_from_least_squares(model, texts, vectors, seed=options.seed)
+    initialize_by_least_squares(model, texts, vectors, seed=options.seed)
     report("Start", model)
     student = bake(model) if options.every_row else model
     if options.binary:
         student.append(Binarize())
     clock = time.perf_counter()
-    distill(
+    train_distillation(
         student,
         texts,
         vectors,
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
     if options.every_row:
         source = codebook.provenance.source or options.codebook
         made_from = [f"The token table of {source}", f"{statement}, every row of it"]
-        save_static(student, options.out, made_from, overwrite=options.overwrite)
+        save_static_model(student, options.out, made_from, overwrite=options.overwrite)
     else:
         bake(
             student, options.out, overwrite=options.overwrite, made_from=[f"{statement}, projection and token weights"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from wordllama_st.cli.train import read_all, train_and_report
 from wordllama_st.modules import Binarize
 from wordllama_st.storage.staging import check_output
-from wordllama_st.training.static_model import load_trainable, save_static
+from wordllama_st.training.static_model import load_trainable, save_static_model
 
 
 def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
@@ -31,5 +31,5 @@ def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
         f"Fine-tuned on {rows:,} rows of {', '.join(options.datasets)}, held to its start with strength "
         f"{options.stay_close:g}",
     ]
-    save_static(model, options.out, made_from, overwrite=options.overwrite)
+    save_static_model(model, options.out, made_from, overwrite=options.overwrite)
     echo(f"Saved {options.out}. Use it: SentenceTransformer({str(options.out)!r})")

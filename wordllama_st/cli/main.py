@@ -19,7 +19,7 @@ from wordllama_st import __version__
 from wordllama_st.cli.options import ST, TRAIN, Commands, add_output, add_overwrite, check_apart, command, positive
 from wordllama_st.cli.training_commands import add_adapt, add_distill, add_finetune, add_train
 from wordllama_st.errors import ArgumentError, WordLlamaSTError, require
-from wordllama_st.static import released as models
+from wordllama_st.static import released
 from wordllama_st.storage.staging import check_output
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _add_models(commands: Commands) -> None:
 
 def _models(options: argparse.Namespace) -> None:
     print(f"{'name':<36}{'dims':>5}  files")
-    for name, model in models.RELEASED.items():
+    for name, model in released.RELEASED.items():
         where = "installed with wordllama" if model.embedded else f"https://hf.co/{model.repo_id}"
         print(f"{name:<36}{model.dim:>5}  {where}")
 
@@ -107,7 +107,7 @@ def _pull(options: argparse.Namespace) -> None:
     from wordllama_st.static.model_card import released_origin, static_model_card
 
     output = check_output(options.out or options.name, overwrite=options.overwrite)
-    files = models.fetch(options.name, revision=options.revision)
+    files = released.fetch(options.name, revision=options.revision)
     table = wordllama.load(files)
     rows, dim = table.weight.shape
     card = static_model_card(output.name, (rows, dim), released_origin(files))

@@ -14,14 +14,14 @@ from wordllama_st.codebook import Codebook
 from wordllama_st.data.datasets import Kind, TrainingData, read_training_data
 from wordllama_st.errors import ArgumentError
 from wordllama_st.modules import Binarize
-from wordllama_st.static import released as models
+from wordllama_st.static import released
 from wordllama_st.static.formats import sentence_transformers as static_format
 from wordllama_st.storage.staging import staged_directory
 from wordllama_st.training.build import build_model
-from wordllama_st.training.checkpoints import last_complete
-from wordllama_st.training.hard_negatives import with_hard_negatives
+from wordllama_st.training.checkpoints import last_complete_checkpoint
+from wordllama_st.training.hard_negatives import add_hard_negatives
 from wordllama_st.training.load import load_model
-from wordllama_st.training.supervised import describe_loss, hold_out, make_evaluator, matryoshka_dims, train
+from wordllama_st.training.supervised import describe_loss, hold_out, make_evaluator, matryoshka_dims, train_supervised
 from wordllama_st.training.trainer import since
 
 HELD_OUT = "held-out"
@@ -85,14 +85,14 @@ def train_and_report(
             data[name], held_out[name] = hold_out(part, options.hold_out, seed=options.seed)
             echo(f"Held out for evaluation: {len(held_out[name].rows):,} rows")
         if options.mine_negatives:
-            data[name] = with_hard_negatives(model, data[name], options.mine_negatives)
+            data[name] = add_hard_negatives(model, data[name], options.mine_negatives)
             echo(f"With hard negatives: {len(data[name].rows):,} {data[name].kind.value}")
         echo(f"Loss: {describe_loss(data[name].kind, dims)}")
     before = _evaluate(model, held_out, dims)
-    if options.checkpoint_dir and (checkpoint := last_complete(options.checkpoint_dir)):
+    if options.checkpoint_dir and (checkpoint := last_complete_checkpoint(options.checkpoint_dir)):
         echo(f"Going on from {checkpoint}")
     start = time.perf_counter()
-    train(
+    train_supervised(
         model,
         data,
         dims=dims,
@@ -118,7 +118,7 @@ def _starting_model(options: argparse.Namespace) -> SentenceTransformer:
     if (source / static_format.MODULES_FILE).is_file() and not is_static:
         return _trained_before(source, options)
     codebook = Codebook.from_pretrained(source)
-    is_embedder = is_static or models.is_released(codebook.provenance.source or "")
+    is_embedder = is_static or released.is_released(codebook.provenance.source or "")
     start = {"initialize": "identity" if is_embedder else "pca", "max_seq_length": options.max_seq_length}
     given = {option: getattr(options, option) for option in BUILDING if getattr(options, option) is not None}
     return build_model(codebook, **(start | given))

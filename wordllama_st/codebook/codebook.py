@@ -35,12 +35,12 @@ from wordllama_st.storage.safetensors_file import (
 from wordllama_st.storage.staging import OwnFile, staged_directory, staged_file
 from wordllama_st.storage.tokenizer import (
     TOKENIZER_FILE,
-    id_count,
     load_tokenizer,
+    num_token_ids,
     plain_tokenizer,
     special_tokens,
     text_tokenizer,
-    tokens_beyond,
+    tokens_without_row,
 )
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Codebook:
         """Take a table, fitted to its tokenizer; reading it, some time, will check it."""
         _check_ids(found, zero_added_tokens)
         source, tokenizer = found.source or None, found.tokenizer
-        there, wanted = found.rows.shape[0], id_count(tokenizer)
+        there, wanted = found.rows.shape[0], num_token_ids(tokenizer)
         rows = fitted(found.rows, wanted)
         provenance = Provenance(
             source, found.tensor_name, rows.shape, rows.dtype, "", found.commit,
@@ -379,7 +379,7 @@ class Codebook:
 def _check_ids(found: FoundTable, zero_added_tokens: bool) -> None:
     """Refuse a tokenizer with ids that the table has no row for."""
     rows = found.rows.shape[0]
-    beyond = tokens_beyond(found.tokenizer, rows)
+    beyond = tokens_without_row(found.tokenizer, rows)
     added = {token.content for token in found.tokenizer.get_added_tokens_decoder().values()}
     if zero_added_tokens:
         beyond = [(token, token_id) for token, token_id in beyond if token not in added]

@@ -12,7 +12,7 @@ from wordllama_st.codebook.found_table import FoundTable
 from wordllama_st.codebook.rows import ArrayRows
 from wordllama_st.codebook.tokenizer_files import find_tokenizer
 from wordllama_st.errors import CodebookNotFoundError
-from wordllama_st.static import released as models
+from wordllama_st.static import released
 from wordllama_st.static.formats import sentence_transformers as static_format
 from wordllama_st.storage.safetensors_file import TENSOR_NAME, stored_tensor
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer
@@ -39,7 +39,7 @@ def find_table(
         return open_gguf(path, tensor_name)
     if path.exists():
         return _in_directory(path, tensor_name)
-    if models.is_released(name):
+    if released.is_released(name):
         return _released(name, tensor_name, revision, token)
     if not _may_be_repository(name):
         raise CodebookNotFoundError(
@@ -70,7 +70,7 @@ def _in_checkpoint(files: CheckpointFiles, tensor_name: str | None) -> FoundTabl
 
 
 def _released(name: str, tensor_name: str | None, revision: str | None, token: bool | str | None) -> FoundTable:
-    files = models.fetch(name, revision=revision, token=token)
+    files = released.fetch(name, revision=revision, token=token)
     stored = stored_tensor(files.weights, tensor_name or TENSOR_NAME)
     # The first columns of a Matryoshka table are its shorter selves.
     table = np.ascontiguousarray(stored.map()[:, : files.model.dim])

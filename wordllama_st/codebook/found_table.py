@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from wordllama_st.codebook.rows import Rows
 from wordllama_st.errors import CodebookError
-from wordllama_st.storage.tokenizer import id_count
+from wordllama_st.storage.tokenizer import num_token_ids
 
 #: The largest vocabularies have a million tokens. The tokenizers library, writing a vocabulary down, lists the ids that
 #: it lacks: for a single damaged one, gigabytes of them, and where these are not to be had, it ends the process.
@@ -39,7 +39,7 @@ class FoundTable:
     commit: str | None = None
 
     def __post_init__(self) -> None:
-        if (wanted := id_count(self.tokenizer)) > MOST_IDS:
+        if (wanted := num_token_ids(self.tokenizer)) > MOST_IDS:
             raise CodebookError(
                 f"The tokenizer of {self.source} has the id {wanted - 1:,}, which no table has a row for: it is "
                 f"damaged. Fetch it again."

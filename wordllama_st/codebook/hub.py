@@ -30,7 +30,7 @@ from huggingface_hub.utils.tqdm import tqdm
 
 from wordllama_st.codebook.checkpoint import CONFIG_FILE, PICKLE_FILES, SINGLE_FILE, pickles_only
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, ModelUnavailableError
-from wordllama_st.storage.hub_errors import httpx, refusal
+from wordllama_st.storage.hub_errors import httpx, translate_hub_error
 from wordllama_st.storage.safetensors_file import TENSOR_NAME, StoredTensor, stored_tensor, table_layout, tensor_header
 from wordllama_st.storage.safetensors_header import PREFIX_BYTES, TensorEntry, header_length, parse_header, read_header
 from wordllama_st.storage.staging import staged_file
@@ -257,7 +257,7 @@ class HubFiles:
         return cached_assets_path(LIBRARY, namespace=self.repo_id, subfolder=self.commit) / name
 
     def _unavailable(self, filename: str, error: BaseException) -> CodebookNotFoundError | ModelUnavailableError:
-        return refusal(
+        return translate_hub_error(
             error,
             filename,
             self.repo_id,

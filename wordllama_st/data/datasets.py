@@ -69,10 +69,10 @@ def read_training_data(source: str, columns: Sequence[str] | None = None, split:
         DatasetError: If there is no such file, or it cannot be read, or no usable columns are in it, or a cell is
             empty or no text, or there is but one row.
     """
-    return understand(read_rows(source, split), columns, source)
+    return infer_training_data(read_rows(source, split), columns, source)
 
 
-def understand(rows: Dataset, columns: Sequence[str] | None = None, name: str = "dataset") -> TrainingData:
+def infer_training_data(rows: Dataset, columns: Sequence[str] | None = None, name: str = "dataset") -> TrainingData:
     """Choose the columns, tell what they say, check every cell.
 
     Raises:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from wordllama_st import __version__
 from wordllama_st.errors import ModelLoadError, reason
 from wordllama_st.evaluation.report import Report, Score, encoded_by, vector_bytes
 from wordllama_st.storage.staging import staged_file
@@ -103,7 +103,7 @@ def _section(report: Report, model: str) -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     sizes = "; ".join(f"{task.name}, {task.kind}: {task.size}" for task in report.tasks)
     return (
-        f"{_BEGIN}\n## Evaluation\n\nScores x 100, by `{TOOL}` {__version__}.\n\n{table}\n\n{sizes}.\n\n"
+        f"{_BEGIN}\n## Evaluation\n\nScores x 100, by `{TOOL}` {version('wordllama-st')}.\n\n{table}\n\n{sizes}.\n\n"
         f"{found.texts_per_second:,.0f} texts/s, encoded by {encoded_by(found)} of a machine "
         f"with {report.cores} core{'s' * (report.cores != 1)}.\n{_END}"
     )

@@ -17,11 +17,10 @@ from sentence_transformers.base.modules import Router, Transformer
 
 from wordllama_st.errors import ModelLoadError, reason
 from wordllama_st.evaluation.vectors import Role
-from wordllama_st.modules.stock import stock_modules
-from wordllama_st.static import StaticEncoder
-from wordllama_st.static import released as models
+from wordllama_st.modules.stock import static_modules
+from wordllama_st.static import StaticEncoder, released
 from wordllama_st.static.formats import sentence_transformers as stock_format
-from wordllama_st.static.formats.load import load_static
+from wordllama_st.static.formats.load import read_static_model
 from wordllama_st.static.similarity import Vectors
 from wordllama_st.static.table import StaticTable
 from wordllama_st.training.load import load_model
@@ -90,7 +89,7 @@ def open_model(source: ModelSource, name: str | None = None) -> ScoredModel:
         if not any(loaded.prompts.values()):
             return _static(StaticEncoder(loaded), name or text, text, size, directory)
         loaded = SentenceTransformer(
-            modules=stock_modules(loaded), prompts=loaded.prompts, default_prompt_name=loaded.default_prompt_name
+            modules=static_modules(loaded), prompts=loaded.prompts, default_prompt_name=loaded.default_prompt_name
         )
     else:
         size = size_on_disk(directory) if directory else _cached_size(text)
@@ -99,10 +98,10 @@ def open_model(source: ModelSource, name: str | None = None) -> ScoredModel:
 
 def _load(source: str, directory: Path | None) -> StaticTable | SentenceTransformer:
     try:
-        return load_static(source)
+        return read_static_model(source)
     except ModelLoadError as error:
         refused = error
-    if source.startswith(models.PREFIX) and directory is None:
+    if source.startswith(released.PREFIX) and directory is None:
         raise refused
     if directory is not None:
         if not _is_stock(directory):

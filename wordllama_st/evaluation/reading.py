@@ -8,7 +8,15 @@ from typing import TypeVar
 
 from datasets import Dataset
 
-from wordllama_st.data.datasets import LABEL_COLUMNS, Kind, TrainingData, is_number, is_text, read_rows, understand
+from wordllama_st.data.datasets import (
+    LABEL_COLUMNS,
+    Kind,
+    TrainingData,
+    infer_training_data,
+    is_number,
+    is_text,
+    read_rows,
+)
 from wordllama_st.errors import DatasetError
 from wordllama_st.evaluation.beir import read_beir
 from wordllama_st.evaluation.classification import ClassificationTask
@@ -155,7 +163,7 @@ def _rows(path: str, columns: list[str] | None) -> Dataset:
 
 def _pairs(rows: Dataset, columns: Sequence[str], path: str, kind: Kind, wanted: str) -> TrainingData:
     if len(rows) > 1 and len(columns) == (3 if kind is Kind.SCORED_PAIRS else 2):
-        data = understand(rows, columns, path)
+        data = infer_training_data(rows, columns, path)
         if data.kind is kind:
             return data
     raise DatasetError(f"{path}: {wanted} are needed, in two rows at least; it has {_described(rows, columns)}.")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from statistics import mean
 
-from wordllama_st import __version__
 from wordllama_st.errors import ArgumentError
 from wordllama_st.static.precision import Precision
 
@@ -133,7 +133,7 @@ class Report:
         """
         report = {
             "schema": SCHEMA,
-            "wordllama_st": __version__,
+            "wordllama_st": version("wordllama-st"),
             "cores": self.cores,
             "models": [asdict(model) for model in self.models],
             "tasks": [asdict(task) for task in self.tasks],

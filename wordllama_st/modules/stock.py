@@ -11,7 +11,7 @@ from torch import nn
 from wordllama_st.static.table import StaticTable
 
 
-def stock_modules(table: StaticTable) -> list[nn.Module]:
+def static_modules(table: StaticTable) -> list[nn.Module]:
     """A static model as the library's own modules, sharing the table's memory where it has a float for each number."""
     weight = table.expanded() if table.weight.dtype == np.int8 else table.dense()
     embedding = StaticEmbedding(table.tokenizer, embedding_weights=torch.from_numpy(weight))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from wordllama_st.errors import ArgumentError
-from wordllama_st.static.formats.load import load_static
+from wordllama_st.static.formats.load import read_static_model
 from wordllama_st.static.pooling import mean_vector, mean_vectors
 from wordllama_st.static.precision import Precision, check_precision, quantize_embeddings
 from wordllama_st.static.similarity import Vectors, normalized, similarity_function
@@ -136,7 +136,7 @@ class StaticEncoder:
             ModelUnavailableError: If there is nothing, here or on the Hub.
             UnknownModelError: If a ``wordllama-*`` name was never released.
         """
-        table = load_static(name_or_path, revision=revision, token=token, tokenizer=tokenizer)
+        table = read_static_model(name_or_path, revision=revision, token=token, tokenizer=tokenizer)
         return cls(table, dtype=dtype, truncate_dim=truncate_dim, word_memory=word_memory)
 
     @property

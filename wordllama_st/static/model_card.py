@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from huggingface_hub import EvalResult, ModelCardData
 
-from wordllama_st import __version__
 from wordllama_st.static.released import ModelFiles
 
 _USAGE = """\
@@ -48,7 +49,7 @@ def static_model_card(
         f"A static text embedder: a table of {rows:,} token vectors and their mean, {dim} dimensions.\n",
         "## Made from\n",
         *[f"- {statement}" for statement in origin],
-        f"- Written by wordllama-st {__version__}\n",
+        f"- Written by wordllama-st {version('wordllama-st')}\n",
     ]
     if scores:
         parts += ["## Scores\n", "| dataset | metric | value |", "| --- | --- | --- |"]

@@ -9,13 +9,13 @@ from huggingface_hub.utils import _http
 
 from wordllama_st.errors import CodebookNotFoundError, ModelUnavailableError, reason
 
-__all__ = ["httpx", "refusal"]
+__all__ = ["httpx", "translate_hub_error"]
 
 #: What huggingface_hub talks through, whose errors it lets pass: httpx2 from 2.0 on. Both may be installed.
 httpx: Any = next(getattr(_http, name) for name in ("httpx2", "httpx") if hasattr(_http, name))
 
 
-def refusal(
+def translate_hub_error(
     error: BaseException,
     filename: str,
     repo_id: str,

@@ -88,7 +88,7 @@ def staged_file(path: Path) -> Iterator[Path]:
         staging.unlink(missing_ok=True)
 
 
-def claim(path: Path, made_of: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> list[str]:
+def check_or_record(path: Path, made_of: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> list[str]:
     """Record what a directory's content is to be made of, or compare that with what was recorded.
 
     Args:

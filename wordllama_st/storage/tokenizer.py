@@ -90,12 +90,12 @@ def special_tokens(tokenizer: Tokenizer) -> set[str]:
     return {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
 
 
-def id_count(tokenizer: Tokenizer) -> int:
+def num_token_ids(tokenizer: Tokenizer) -> int:
     """How many rows a table must have for the tokenizer's largest id."""
     return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
 
-def tokens_beyond(tokenizer: Tokenizer, rows: int) -> list[tuple[str, int]]:
+def tokens_without_row(tokenizer: Tokenizer, rows: int) -> list[tuple[str, int]]:
     """The tokens whose ids have no row in a table of ``rows`` rows, by id."""
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     return sorted(((token, token_id) for token, token_id in vocabulary.items() if token_id >= rows), key=lambda t: t[1])

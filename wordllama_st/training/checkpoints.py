@@ -10,20 +10,20 @@ from typing import Any
 from datasets import Dataset
 
 from wordllama_st.errors import ArgumentError
-from wordllama_st.storage import staging as manifest
+from wordllama_st.storage.staging import check_or_record
 
 RUN_FILE = "run.json"
 #: What the Trainer writes behind the weights, the last of it last.
 COMPLETE = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
 
 
-def last_complete(directory: Path) -> Path | None:
+def last_complete_checkpoint(directory: Path) -> Path | None:
     """The newest checkpoint that was written to its end; a kill in mid-save leaves one that was not."""
     complete = [path for path in directory.glob("checkpoint-*") if all((path / name).is_file() for name in COMPLETE)]
     return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def claim(directory: Path, run: dict[str, Any]) -> None:
+def check_or_record_run(directory: Path, run: dict[str, Any]) -> None:
     """Record what a directory's run trains, or check that it is what was recorded.
 
     Raises:
@@ -34,14 +34,14 @@ def claim(directory: Path, run: dict[str, Any]) -> None:
     path = directory / RUN_FILE
     if not path.is_file() and any(directory.glob("checkpoint-*")):
         raise ArgumentError(f"{directory} has checkpoints, but no {RUN_FILE} that says of which run; choose another.")
-    if different := manifest.claim(path, run):
+    if different := check_or_record(path, run):
         raise ArgumentError(
             f"The checkpoints in {directory} are of a run with another {' and another '.join(different)}. Go on "
             f"with that one's, or choose another directory."
         )
 
 
-def digest(rows: Dataset) -> str:
+def dataset_sha256(rows: Dataset) -> str:
     """A sha256 of a dataset's content."""
     sha256 = hashlib.sha256()
     for batch in rows.iter(batch_size=1000):

@@ -22,7 +22,7 @@ from torch import nn
 from wordllama_st.errors import ArgumentError
 from wordllama_st.modules import Projection
 from wordllama_st.training.losses import DistillationLoss
-from wordllama_st.training.supervised import check_dims, suitable_learning_rate
+from wordllama_st.training.supervised import check_dims, default_learning_rate
 from wordllama_st.training.trainer import fit
 
 #: Texts that tell where the teacher's components and the least-squares projection lie; more change neither.
@@ -38,7 +38,7 @@ LARGEST_BATCH, SMALLEST_BATCH = 1024, 32
 EPOCHS = 2
 
 
-def rotated(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArray[np.float16]:
+def pca_rotate(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArray[np.float16]:
     """Turn a teacher's vectors so that their first dimensions matter most; lengths and cosines stay as they are.
 
     The axes are the uncentred principal ones, so that the first d dimensions keep the dot products best, for every d:
@@ -61,7 +61,7 @@ def rotated(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArra
 
 
 @torch.inference_mode()
-def start_from_least_squares(
+def initialize_by_least_squares(
     model: SentenceTransformer, texts: Sequence[str], vectors: npt.NDArray[np.floating[Any]], seed: int = 0
 ) -> None:
     """Set a model's projection to the one that comes nearest to the teacher's vectors, by ridge regression.
@@ -96,7 +96,7 @@ def start_from_least_squares(
     projection.project.bias.zero_()
 
 
-def distill(
+def train_distillation(
     model: SentenceTransformer,
     texts: Sequence[str],
     vectors: npt.NDArray[np.floating[Any]],
@@ -118,7 +118,7 @@ def distill(
         model: As :func:`~wordllama_st.build_model` makes it, of which projection and token weights are trained; or a
             static one, such as :func:`~wordllama_st.bake` returns, every row of which is trained.
         texts: n plain texts of the kind that the model is for.
-        vectors: The teacher's of them, [n, D], D ≥ d, as :func:`rotated` gives them.
+        vectors: The teacher's of them, [n, D], D ≥ d, as :func:`pca_rotate` gives them.
         dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
         temperature: Of the in-batch similarities, see :class:`~wordllama_st.training.losses.DistillationLoss`.
         similarity_weight: Of the same.
@@ -126,7 +126,7 @@ def distill(
         batch_size: Texts per step; None takes 1,024, or fewer of few.
         learning_rate: None takes what suits the model.
         seed: Fixes the order of the texts.
-        checkpoint_dir: As for :func:`wordllama_st.training.supervised.train`.
+        checkpoint_dir: As for :func:`wordllama_st.training.supervised.train_supervised`.
         show_progress_bar: Whether to show one.
         **arguments: Any other of the library's ``SentenceTransformerTrainingArguments``.
 
@@ -153,7 +153,7 @@ def distill(
         {"texts": DistillationLoss(model, vectors, dims, temperature, similarity_weight)},
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=learning_rate or suitable_learning_rate(model),
+        learning_rate=learning_rate or default_learning_rate(model),
         seed=seed,
         checkpoint_dir=checkpoint_dir,
         show_progress_bar=show_progress_bar,

@@ -14,7 +14,7 @@ from wordllama_st.errors import ArgumentError, DatasetError
 RELATIVE_MARGIN = 0.05
 
 
-def with_hard_negatives(model: SentenceTransformer, data: TrainingData, count: int) -> TrainingData:
+def add_hard_negatives(model: SentenceTransformer, data: TrainingData, count: int) -> TrainingData:
     """Give each pair the texts of other pairs that the model finds nearest to its anchor.
 
     Args:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
-from wordllama_st.training.static_model import trained_table
+from wordllama_st.training.static_model import embedding_weight
 
 #: A logit of no probability, and yet a number: the divergence multiplies it by zero.
 FAR = 1e4
@@ -36,7 +36,7 @@ class DistillationLoss(nn.Module):
     Args:
         model: The student, d dimensions.
         vectors: The teacher's, [n, D], D ≥ d, with what matters most in the first dimensions
-            (see :func:`wordllama_st.training.distillation.rotated`).
+            (see :func:`wordllama_st.training.distillation.pca_rotate`).
         dims: Those at which similarities are compared, each at most d.
         temperature: t. The lower, the more the nearest texts matter.
         similarity_weight: Of the second term. 0 leaves it out.
@@ -77,7 +77,7 @@ class DistillationLoss(nn.Module):
         return similarities.masked_fill(itself, -FAR).log_softmax(dim=1)
 
 
-class StayClose(nn.Module):
+class L2SPLoss(nn.Module):
     """Adds to a loss the squared distance of the batch's token vectors from where they started.
 
     As in L2-SP (Li et al., ICML 2018), but for the rows that a batch uses alone: the others do not move. Distances are
@@ -92,7 +92,7 @@ class StayClose(nn.Module):
     def __init__(self, loss: nn.Module, model: SentenceTransformer, strength: float) -> None:
         super().__init__()
         self.loss = loss
-        self.table = trained_table(model)
+        self.table = embedding_weight(model)
         self.start: Tensor
         self.register_buffer("start", self.table.detach().clone(), persistent=False)  # it moves with the loss
         self.scale = float(self.start.float().square().sum(dim=1).mean())

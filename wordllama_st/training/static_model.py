@@ -15,9 +15,9 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor
 
 from wordllama_st.errors import ArgumentError
-from wordllama_st.modules.stock import stock_modules
+from wordllama_st.modules.stock import static_modules
 from wordllama_st.static.formats import sentence_transformers as stock_format
-from wordllama_st.static.formats.load import load_static
+from wordllama_st.static.formats.load import read_static_model
 from wordllama_st.static.model_card import static_model_card
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.tokenizer import plain_tokenizer
@@ -35,7 +35,7 @@ def load_trainable(source: str | Path) -> SentenceTransformer:
     Raises:
         ModelLoadError: If what is there is no static model; likewise ModelUnavailableError and UnknownModelError.
     """
-    table = load_static(source)
+    table = read_static_model(source)
     weight = np.array(table.expanded(), np.float32)  # a copy: what was loaded is a mapping of its file
     settings: dict[str, Any] = {
         "prompts": dict(table.prompts),
@@ -43,16 +43,16 @@ def load_trainable(source: str | Path) -> SentenceTransformer:
         "similarity_fn_name": table.similarity_fn_name,
     }
     return SentenceTransformer(
-        modules=stock_modules(replace(table, weight=weight, mapping=None, scales=None)), **settings
+        modules=static_modules(replace(table, weight=weight, mapping=None, scales=None)), **settings
     )
 
 
-def is_trainable_static(model: SentenceTransformer) -> bool:
+def is_static_model(model: SentenceTransformer) -> bool:
     """Whether a model is a table and its mean, so that training it trains the table's rows."""
     return isinstance(model[0], StaticEmbedding)
 
 
-def trained_table(model: SentenceTransformer) -> Tensor:
+def embedding_weight(model: SentenceTransformer) -> Tensor:
     """The table [V, d] of a static model, as the parameter that training changes."""
     embedding = model[0]
     assert isinstance(embedding, StaticEmbedding)
@@ -60,7 +60,7 @@ def trained_table(model: SentenceTransformer) -> Tensor:
     return table
 
 
-def save_static(
+def save_static_model(
     model: SentenceTransformer,
     path: str | Path,
     made_from: Sequence[str],
@@ -81,14 +81,14 @@ def save_static(
         ArgumentError: If the model is not static.
         OutputExistsError: If ``path`` has content and ``overwrite`` is not set.
     """
-    if not is_trainable_static(model):
+    if not is_static_model(model):
         raise ArgumentError(f"{type(model[0]).__name__} is no static table; bake the model.")
     settings: dict[str, Any] = {
         "prompts": dict(model.prompts),
         "default_prompt_name": model.default_prompt_name,
         "similarity_fn_name": model.similarity_fn_name,
     }
-    weight = trained_table(model).detach().cpu().numpy()
+    weight = embedding_weight(model).detach().cpu().numpy()
     normalize = any(isinstance(module, Normalize) for module in model)
     table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize)
     card = static_model_card(Path(path).name, (table.num_tokens, table.dim), list(made_from), list(scores))

@@ -23,8 +23,8 @@ from torch import nn
 
 from wordllama_st.data.datasets import SCORE, Kind, TrainingData
 from wordllama_st.errors import ArgumentError, DatasetError
-from wordllama_st.training.losses import StayClose
-from wordllama_st.training.static_model import is_trainable_static, trained_table
+from wordllama_st.training.losses import L2SPLoss
+from wordllama_st.training.static_model import embedding_weight, is_static_model
 from wordllama_st.training.trainer import fit
 
 #: Far above a transformer's: what is trained is one linear layer and one number per token.
@@ -55,18 +55,18 @@ def check_dims(dims: Sequence[int] | None, width: int) -> list[int]:
     return dims
 
 
-def suitable_batch_size(rows: int) -> int:
+def default_batch_size(rows: int) -> int:
     """256 rows to a step, because in-batch negatives are better with more of them, or fewer where there are few rows:
     an epoch of one or two steps teaches nothing.
     """
     return min(256, max(8, rows // 20))
 
 
-def suitable_learning_rate(model: SentenceTransformer) -> float:
+def default_learning_rate(model: SentenceTransformer) -> float:
     """What suits a model of the two kinds: a projection with token weights, or a table whose rows are trained."""
-    if not is_trainable_static(model):
+    if not is_static_model(model):
         return PROJECTION_LEARNING_RATE
-    return RELATIVE_ROWS_LEARNING_RATE * float(trained_table(model).detach().float().square().mean().sqrt())
+    return RELATIVE_ROWS_LEARNING_RATE * float(embedding_weight(model).detach().float().square().mean().sqrt())
 
 
 def make_loss(model: SentenceTransformer, kind: Kind, dims: Sequence[int]) -> nn.Module:
@@ -137,7 +137,7 @@ def retrieval_evaluator(
     )
 
 
-def train(
+def train_supervised(
     model: SentenceTransformer,
     data: TrainingData | dict[str, TrainingData],
     *,
@@ -160,11 +160,11 @@ def train(
         data: What to train on; several by name are trained together, each batch from one of them.
         dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
         epochs: Times to go over the data.
-        batch_size: Rows per step; see :func:`suitable_batch_size` if None.
+        batch_size: Rows per step; see :func:`default_batch_size` if None.
         learning_rate: Of the projection (the token weights take ten times that), or of the rows. None takes what
             suits the model.
         stay_close: For a static model, how much the rows are held to where they start, see
-            :class:`~wordllama_st.training.losses.StayClose`; rows that no text uses stay there anyway.
+            :class:`~wordllama_st.training.losses.L2SPLoss`; rows that no text uses stay there anyway.
         seed: Fixes the order of the rows.
         checkpoint_dir: Where to keep checkpoints, every ``save_steps``; if it has some, training goes on from the
             last complete one. None keeps none.
@@ -183,18 +183,18 @@ def train(
     width = model.get_embedding_dimension() or 1
     dims = check_dims(dims, width)
     losses = {name: make_loss(model, part.kind, dims) for name, part in parts.items()}
-    is_static = is_trainable_static(model)
+    is_static = is_static_model(model)
     if stay_close:
         if not is_static:
             raise ArgumentError("Staying close is for static models, whose rows are trained; this one has none.")
-        losses = {name: StayClose(loss, model, stay_close) for name, loss in losses.items()}
+        losses = {name: L2SPLoss(loss, model, stay_close) for name, loss in losses.items()}
     return fit(
         model,
         {name: part.rows for name, part in parts.items()},
         losses,
         epochs=epochs,
-        batch_size=batch_size or suitable_batch_size(sum(len(part.rows) for part in parts.values())),
-        learning_rate=learning_rate or suitable_learning_rate(model),
+        batch_size=batch_size or default_batch_size(sum(len(part.rows) for part in parts.values())),
+        learning_rate=learning_rate or default_learning_rate(model),
         seed=seed,
         checkpoint_dir=checkpoint_dir,
         save_steps=save_steps,

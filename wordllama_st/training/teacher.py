@@ -18,8 +18,7 @@ from torch import Tensor
 from tqdm.autonotebook import tqdm
 
 from wordllama_st.errors import ArgumentError, ModelLoadError, reason
-from wordllama_st.storage import staging as manifest
-from wordllama_st.storage.staging import staged_file
+from wordllama_st.storage.staging import check_or_record, staged_file
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def check_teacher(teacher: SentenceTransformer) -> None:
     )
 
 
-def teacher_vectors(
+def teacher_embeddings(
     teacher: SentenceTransformer,
     texts: Sequence[str],
     cache: str | Path,
@@ -83,7 +82,7 @@ def teacher_vectors(
     if not texts:
         raise ArgumentError("There are no texts for the teacher.")
     cache = Path(cache)
-    _claim(cache, {"teacher": fingerprint(teacher), "prompt": prompt_name, "texts": _digest(texts)}, len(texts))
+    _check_cache(cache, {"teacher": fingerprint(teacher), "prompt": prompt_name, "texts": _digest(texts)}, len(texts))
     if show_progress_bar is None:
         show_progress_bar = logger.isEnabledFor(logging.INFO)
     parts = {
@@ -111,14 +110,14 @@ def _digest(texts: Sequence[str]) -> str:
     return sha256.hexdigest()
 
 
-def _claim(cache: Path, made_of: dict[str, Any], count: int) -> None:
+def _check_cache(cache: Path, made_of: dict[str, Any], count: int) -> None:
     """Record what a cache is made of, or check that it is what was recorded."""
     path = cache / MANIFEST
     if cache.exists() and not cache.is_dir():
         raise ArgumentError(f"{cache} is a file; a teacher's cache is a directory.")
     if not path.is_file() and cache.is_dir() and any(cache.iterdir()):
         raise ArgumentError(f"{cache} holds something else than a teacher's vectors; choose another directory.")
-    if different := manifest.claim(path, made_of, {"count": count}):
+    if different := check_or_record(path, made_of, {"count": count}):
         raise ArgumentError(
             f"The vectors in {cache} are of another {' and of other '.join(different)}; choose another directory, or "
             f"delete that one."

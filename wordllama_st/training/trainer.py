@@ -21,7 +21,7 @@ from transformers import ProgressCallback, TrainerControl, TrainerState, Trainin
 
 from wordllama_st.errors import ArgumentError
 from wordllama_st.modules import LLMTokenEmbedding, WeightedPool
-from wordllama_st.training.checkpoints import claim, digest, last_complete
+from wordllama_st.training.checkpoints import check_or_record_run, dataset_sha256, last_complete_checkpoint
 from wordllama_st.training.teacher import fingerprint
 
 #: WeightedPool's parameter, among the names of a model's. A token's weight is met rarely, so its steps are longer.
@@ -69,19 +69,19 @@ def fit(
     """
     checkpoint = None
     if checkpoint_dir is not None:
-        claim(
+        check_or_record_run(
             Path(checkpoint_dir),
             {
                 "model": [repr(module) for module in model],
                 "codebook": _digest_of_table(model),
-                "data": {name: digest(rows) for name, rows in datasets.items()},
+                "data": {name: dataset_sha256(rows) for name, rows in datasets.items()},
                 "batch size": batch_size,
                 "learning rate": learning_rate,
                 "seed": seed,
                 **(run or {}),
             },
         )
-        checkpoint = last_complete(Path(checkpoint_dir))
+        checkpoint = last_complete_checkpoint(Path(checkpoint_dir))
     weighted = any(isinstance(module, WeightedPool) for module in model)
     with TemporaryDirectory() as scratch:
         settings: dict[str, Any] = {

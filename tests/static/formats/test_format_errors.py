@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from wordllama_st import Codebook, build_model
 from wordllama_st.errors import ModelLoadError, ModelUnavailableError
 from wordllama_st.static.formats import model2vec, sentence_transformers, wordllama
-from wordllama_st.static.formats.load import load_static
+from wordllama_st.static.formats.load import read_static_model
 
 STATIC = "sentence_transformers.models.StaticEmbedding"
 
@@ -45,7 +45,7 @@ def shared(tokenizer: Tokenizer, tmp_path: Path) -> Path:
 def refusal(source: Path | str, *parts: str) -> str:
     """The message of the error that loading raises; it is one line and has all the parts."""
     with pytest.raises(ModelLoadError) as caught:
-        load_static(source)
+        read_static_model(source)
     message = str(caught.value)
     assert "\n" not in message
     for part in (str(source), *parts):
@@ -108,7 +108,7 @@ def test_a_file_of_another_kind_is_no_static_model(name: str, tmp_path: Path) ->
 @pytest.mark.parametrize("source", ["./no/such/directory", "/no/such/directory", "~/model", "a b", "model.safetensors"])
 def test_nothing_is_there(source: str) -> None:
     with pytest.raises(ModelUnavailableError, match="There is no") as caught:
-        load_static(source)
+        read_static_model(source)
     assert isinstance(caught.value, OSError)
     assert source in str(caught.value)
 
@@ -267,9 +267,9 @@ def test_a_tokenizer_that_is_not_there(model: Path) -> None:
     (model / "0_StaticEmbedding" / "tokenizer.json").unlink()
     refusal(model, "no tokenizer", "tokenizer.json")
     with pytest.raises(ModelLoadError, match="no tokenizer"):
-        load_static(model / "0_StaticEmbedding" / "model.safetensors")
+        read_static_model(model / "0_StaticEmbedding" / "model.safetensors")
     with pytest.raises(ModelLoadError, match=r"no tokenizer at nowhere\.json"):
-        load_static(model / "0_StaticEmbedding" / "model.safetensors", tokenizer="nowhere.json")
+        read_static_model(model / "0_StaticEmbedding" / "model.safetensors", tokenizer="nowhere.json")
 
 
 def test_several_tables_of_wordllamas_are_not_chosen_from(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -277,4 +277,4 @@ def test_several_tables_of_wordllamas_are_not_chosen_from(tokenizer: Tokenizer, 
     weights = tmp_path / "cache" / "weights" / "custom_8.safetensors"
     weights.with_name("another.safetensors").write_bytes(weights.read_bytes())
     refusal(tmp_path / "cache", "holds 2 tables", "another.safetensors")
-    assert load_static(weights).dim == 8
+    assert read_static_model(weights).dim == 8

@@ -27,7 +27,7 @@ from hub_server import BRANCH, COMMIT, TAG, HubServer
 from static_models import random_table, shared_rows
 from tokenizers import Tokenizer
 
-from wordllama_st.static import released as models
+from wordllama_st.static import released
 from wordllama_st.static.formats import model2vec, sentence_transformers
 from wordllama_st.static.table import StaticTable
 
@@ -38,7 +38,7 @@ UNBAKED = '[{"path": "0_LLMTokenEmbedding", "type": "wordllama_st.modules.llm_to
 _LOADER = """
 import json, sys
 import numpy as np
-from wordllama_st.static.formats.load import load_static
+from wordllama_st.static.formats.load import read_static_model
 
 job, outcomes = json.load(sys.stdin), {}
 if job["impatient"]:
@@ -50,7 +50,7 @@ if job["prefetch"]:
         hf_hub_download(repository, filename)
 for label, (source, options) in job["loads"].items():
     try:
-        table = load_static(source, **options)
+        table = read_static_model(source, **options)
     except Exception as error:
         outcomes[label] = {"error": type(error).__name__, "message": str(error)}
     else:
@@ -63,7 +63,7 @@ print(json.dumps({"outcomes": outcomes, "imported": [name for name in heavy if n
 
 @dataclass(frozen=True)
 class Load:
-    """A call of ``load_static(source, **options)``."""
+    """A call of ``read_static_model(source, **options)``."""
 
     source: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -280,7 +280,10 @@ def test_without_a_network_the_cache_serves_and_knows_what_the_hub_has_not(onlin
 
 def test_loading_imports_nothing_heavy(online: Run, tables: dict[str, StaticTable], tmp_path: Path) -> None:
     assert online.imported == ["huggingface_hub"]
-    loads = {"released": Load(models.DEFAULT_MODEL), "weights": Load(str(models.fetch(models.DEFAULT_MODEL).weights))}
+    loads = {
+        "released": Load(released.DEFAULT_MODEL),
+        "weights": Load(str(released.fetch(released.DEFAULT_MODEL).weights)),
+    }
     for save in (sentence_transformers.save, model2vec.save):
         save(tables["org/root"], tmp_path / save.__module__, card="")
         loads[save.__module__] = Load(str(tmp_path / save.__module__))

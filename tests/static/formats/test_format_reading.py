@@ -27,9 +27,9 @@ from static_models import DIM, TEXTS, embed, random_table, shared_rows, toleranc
 from tokenizers import Tokenizer
 
 from wordllama_st.errors import ArgumentError, UnknownModelError
-from wordllama_st.static import released as models
+from wordllama_st.static import released
 from wordllama_st.static.formats import sentence_transformers, wordllama
-from wordllama_st.static.formats.load import load_static
+from wordllama_st.static.formats.load import read_static_model
 from wordllama_st.static.table import StaticTable
 
 #: The class by the names that versions of the library have given it, and where they put its files.
@@ -81,7 +81,7 @@ def test_every_layout_of_the_stock_library(layout: str, normalize: bool, tokeniz
         for name in ("model.safetensors", "tokenizer.json"):
             (directory / name).rename(directory / folder / name)
 
-    table = load_static(directory)
+    table = read_static_model(directory)
     assert table.normalize is normalize
     assert is_mapped(table.weight)
     np.testing.assert_allclose(embed(table, TEXTS), expected, atol=1e-6)
@@ -92,7 +92,7 @@ def test_prompts_and_similarity_come_along(tokenizer: Tokenizer, tmp_path: Path)
     directory = write_stock(
         tmp_path / "model", tokenizer, prompts=prompts, default_prompt_name="query", similarity_fn_name="dot"
     )
-    table = load_static(str(directory))
+    table = read_static_model(str(directory))
     assert table.prompts == prompts
     assert table.default_prompt_name == "query"
     assert table.similarity_fn_name == "dot"
@@ -103,10 +103,10 @@ def test_settings_that_are_not_there_are_the_librarys_defaults(tokenizer: Tokeni
     (directory / "config_sentence_transformers.json").write_text(
         json.dumps({"prompts": None, "similarity_fn_name": None})
     )
-    table = load_static(directory)
+    table = read_static_model(directory)
     assert (table.prompts, table.default_prompt_name, table.similarity_fn_name) == ({}, None, "cosine")
     (directory / "config_sentence_transformers.json").unlink()
-    assert load_static(directory).prompts == {}
+    assert read_static_model(directory).prompts == {}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_every_dtype_of_a_stock_table(dtype: torch.dtype, kept: type, tokenizer:
     directory = write_stock(tmp_path / "model", tokenizer)
     weights = torch.from_numpy(random_table(tokenizer).weight).to(dtype)
     save_torch_file({"embedding.weight": weights}, directory / "model.safetensors")
-    table = load_static(directory)
+    table = read_static_model(directory)
     assert table.weight.dtype == kept
     assert is_mapped(table.weight) is (dtype in (torch.float32, torch.float16))
     np.testing.assert_array_equal(table.expanded(), weights.float())
@@ -134,7 +134,7 @@ def test_truncation_and_padding_in_the_tokenizers_file_are_undone(
 ) -> None:
     directory = write_stock(tmp_path / "model", tokenizer)
     cutting_tokenizer.save(str(directory / "tokenizer.json"))
-    np.testing.assert_array_equal(embed(load_static(directory), TEXTS), embed(random_table(tokenizer), TEXTS))
+    np.testing.assert_array_equal(embed(read_static_model(directory), TEXTS), embed(random_table(tokenizer), TEXTS))
 
 
 # model2vec
@@ -182,7 +182,7 @@ def test_model2vecs_models_give_its_own_vectors(
     if not with_modules:
         (directory / "modules.json").unlink()
 
-    table = load_static(directory)
+    table = read_static_model(directory)
     assert table.weight.dtype == written.weight.dtype
     assert is_mapped(table.weight)
     assert table.normalize == written.normalize
@@ -198,7 +198,7 @@ def test_float64_of_model2vec_becomes_float32(tokenizer: Tokenizer, tmp_path: Pa
         weights=None if shared.scales is None else shared.scales.astype(np.float64),
         token_mapping=shared.mapping,
     ).save_pretrained(directory)
-    table = load_static(directory)
+    table = read_static_model(directory)
     assert (table.weight.dtype, table.scales.dtype) == (np.float32, np.float32)
     np.testing.assert_allclose(embed(table, TEXTS), stock(directory), atol=1e-6)
 
@@ -209,12 +209,12 @@ def test_every_token_counts_where_model2vec_cuts(tokenizer: Tokenizer, tmp_path:
     text = TEXTS[-1] * 100
     expected = StaticModel.from_pretrained(directory, max_length=None).encode([text], max_length=None)
     assert not np.allclose(expected, StaticModel.from_pretrained(directory).encode([text]), atol=1e-3)
-    np.testing.assert_allclose(embed(load_static(directory), [text]), expected, atol=1e-5)
+    np.testing.assert_allclose(embed(read_static_model(directory), [text]), expected, atol=1e-5)
 
 
 def test_unknown_words_count_as_in_the_stock_class(word_tokenizer: Tokenizer, tmp_path: Path) -> None:
     directory = write_model2vec(tmp_path / "model", random_table(word_tokenizer))
-    np.testing.assert_allclose(embed(load_static(directory), TEXTS), stock(directory), atol=1e-6)
+    np.testing.assert_allclose(embed(read_static_model(directory), TEXTS), stock(directory), atol=1e-6)
 
 
 # WordLlama
@@ -233,25 +233,27 @@ def test_a_weights_file_and_its_tokenizer(given: str, table: StaticTable, tmp_pa
     save_file({"embedding.weight": table.weight.astype(np.float16)}, weights)
     tokenizer.write_text(table.tokenizer.to_str())
 
-    loaded = load_static(weights, tokenizer=tokenizer if given == "explicitly" else None)
+    loaded = read_static_model(weights, tokenizer=tokenizer if given == "explicitly" else None)
     assert loaded.weight.dtype == np.float16
     assert is_mapped(loaded.weight)
     np.testing.assert_allclose(embed(loaded, TEXTS), embed(table, TEXTS), atol=4e-3)
 
 
 def test_the_wheels_own_file_by_its_path() -> None:
-    files = models.fetch(models.DEFAULT_MODEL)
-    np.testing.assert_array_equal(load_static(files.weights).weight, load_static(models.DEFAULT_MODEL).weight)
+    files = released.fetch(released.DEFAULT_MODEL)
+    np.testing.assert_array_equal(
+        read_static_model(files.weights).weight, read_static_model(released.DEFAULT_MODEL).weight
+    )
 
 
 @pytest.mark.parametrize("dim", [256, 128, 64])
 def test_a_released_name_keeps_the_dtype_of_the_file(dim: int) -> None:
     name = f"wordllama-l2-supercat-{dim}"
-    table = load_static(name)
+    table = read_static_model(name)
     assert table.weight.dtype == np.float16
     assert table.weight.shape == (32000, dim)
     assert is_mapped(table.weight) is (dim == 256)
-    as_float32 = wordllama.load(models.fetch(name))
+    as_float32 = wordllama.load(released.fetch(name))
     assert as_float32.weight.dtype == np.float32
     np.testing.assert_array_equal(table.expanded(), as_float32.weight)
 
@@ -260,20 +262,20 @@ def test_a_local_directory_wins_over_a_released_name(
     table: StaticTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    sentence_transformers.save(table, models.DEFAULT_MODEL, card="")
-    assert load_static(models.DEFAULT_MODEL).dim == DIM
-    shutil.rmtree(models.DEFAULT_MODEL)
-    assert load_static(models.DEFAULT_MODEL).dim == 256
+    sentence_transformers.save(table, released.DEFAULT_MODEL, card="")
+    assert read_static_model(released.DEFAULT_MODEL).dim == DIM
+    shutil.rmtree(released.DEFAULT_MODEL)
+    assert read_static_model(released.DEFAULT_MODEL).dim == 256
 
 
 def test_a_name_like_a_released_models_is_not_looked_for_on_the_hub() -> None:
     with pytest.raises(UnknownModelError, match="wordllama-l9"):
-        load_static("wordllama-l9")
+        read_static_model("wordllama-l9")
 
 
 def test_a_tokenizer_cannot_be_given_to_what_has_its_own(table: StaticTable, tmp_path: Path) -> None:
     sentence_transformers.save(table, tmp_path / "model", card="")
     with pytest.raises(ArgumentError, match="has a tokenizer of its own"):
-        load_static(tmp_path / "model", tokenizer=tmp_path / "tokenizer.json")
+        read_static_model(tmp_path / "model", tokenizer=tmp_path / "tokenizer.json")
     with pytest.raises(ArgumentError, match="has a tokenizer of its own"):
-        load_static(models.DEFAULT_MODEL, tokenizer=tmp_path / "tokenizer.json")
+        read_static_model(released.DEFAULT_MODEL, tokenizer=tmp_path / "tokenizer.json")

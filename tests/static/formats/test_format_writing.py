@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 
 from wordllama_st.errors import ArgumentError, OutputExistsError
 from wordllama_st.static.formats import model2vec, sentence_transformers, wordllama
-from wordllama_st.static.formats.load import load_static
+from wordllama_st.static.formats.load import read_static_model
 from wordllama_st.static.table import StaticTable
 
 CARD = "# A model\n\nof random numbers.\n"
@@ -114,7 +114,7 @@ def test_wordllama_loads_its_layout_by_the_lines_in_the_readme(tokenizer: Tokeni
 def test_round_trip(layout: str, kind: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     table = TABLES[kind](tokenizer)
     LAYOUTS[layout](table, tmp_path / "model", card=CARD)
-    loaded = load_static(tmp_path / "model")
+    loaded = read_static_model(tmp_path / "model")
     np.testing.assert_array_equal(loaded.expanded(), table.expanded())
     if layout == "wordllama":  # which has no place for the rest
         return
@@ -129,7 +129,7 @@ def test_round_trip(layout: str, kind: str, tokenizer: Tokenizer, tmp_path: Path
 def test_model2vec_keeps_mapping_scales_and_dtype(kind: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     table = TABLES[kind](tokenizer)
     model2vec.save(table, tmp_path / "model", card=CARD)
-    loaded = load_static(tmp_path / "model")
+    loaded = read_static_model(tmp_path / "model")
     assert loaded.weight.dtype == table.weight.dtype
     np.testing.assert_array_equal(loaded.weight, table.weight)
     np.testing.assert_array_equal(loaded.mapping, table.mapping)
@@ -140,7 +140,7 @@ def test_model2vec_keeps_mapping_scales_and_dtype(kind: str, tokenizer: Tokenize
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_the_dtype_is_kept(dtype: str, layout: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     LAYOUTS[layout](TABLES[dtype](tokenizer), tmp_path / "model", card=CARD)
-    assert load_static(tmp_path / "model").weight.dtype == dtype
+    assert read_static_model(tmp_path / "model").weight.dtype == dtype
 
 
 def test_int8_without_scales_loads_everywhere(table: StaticTable, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_int8_without_scales_loads_everywhere(table: StaticTable, tmp_path: Path
     expected = embed(table, TEXTS)
     np.testing.assert_allclose(stock(tmp_path / "model"), expected, atol=1e-4)
     np.testing.assert_allclose(StaticModel.from_pretrained(tmp_path / "model").encode(TEXTS), expected, atol=1e-4)
-    np.testing.assert_allclose(embed(load_static(tmp_path / "model"), TEXTS), expected, atol=1e-6)
+    np.testing.assert_allclose(embed(read_static_model(tmp_path / "model"), TEXTS), expected, atol=1e-6)
 
 
 def test_settings_that_are_given_win_over_the_tables(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_settings_that_are_given_win_over_the_tables(tokenizer: Tokenizer, tmp_p
     for save in (sentence_transformers.save, model2vec.save):
         directory = tmp_path / save.__module__
         save(table, directory, card=CARD, settings={"prompts": {"a": "b"}, "default_prompt_name": None})
-        loaded = load_static(directory)
+        loaded = read_static_model(directory)
         assert (loaded.prompts, loaded.default_prompt_name, loaded.similarity_fn_name) == ({"a": "b"}, None, "dot")
 
 
@@ -199,9 +199,9 @@ def test_a_model_is_replaced_on_purpose_only(layout: str, table: StaticTable, tm
     LAYOUTS[layout](table, directory, card=CARD)
     with pytest.raises(OutputExistsError):
         LAYOUTS[layout](table.truncated(2), directory, card=CARD)
-    assert load_static(directory).dim == table.dim
+    assert read_static_model(directory).dim == table.dim
     LAYOUTS[layout](table.truncated(2), directory, card=CARD, overwrite=True)
-    assert load_static(directory).dim == 2
+    assert read_static_model(directory).dim == 2
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -14,7 +14,7 @@ from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundEr
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.safetensors_file import TENSOR_NAME, byte_chunks, write_tensor
 from wordllama_st.storage.safetensors_header import read_header
-from wordllama_st.storage.tokenizer import load_tokenizer, plain_tokenizer, tokens_beyond
+from wordllama_st.storage.tokenizer import load_tokenizer, plain_tokenizer, tokens_without_row
 
 #: The keys of model2vec's layout.
 EMBEDDINGS, MAPPING, WEIGHTS = "embeddings", "mapping", "weights"
@@ -129,7 +129,7 @@ def read_table(weights: Path, tokenizer: Path, **settings: Any) -> StaticTable:
         table = StaticTable(weight, read_tokenizer(tokenizer), mapping=mapping, scales=scales, **settings)
     except ArgumentError as error:
         raise ModelLoadError(f"{weights} holds no static model. {error}") from error
-    if missing := tokens_without_row(table):
+    if missing := tokens_without_vector(table):
         listed = ", ".join(f"{token!r} ({token_id})" for token, token_id in missing[:5])
         raise ModelLoadError(
             f"{weights} has vectors for {table.num_tokens} token ids, and {tokenizer} has {len(missing)} tokens beyond "
@@ -156,13 +156,13 @@ def read_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def tokens_without_row(table: StaticTable) -> list[tuple[str, int]]:
+def tokens_without_vector(table: StaticTable) -> list[tuple[str, int]]:
     """The tokens whose ids are beyond a table's, by id."""
     size = table.tokenizer.get_vocab_size(with_added_tokens=True)
     # If the first ids are all taken, as they nearly always are, there are no others. To list all takes twice as long.
     if size <= table.num_tokens and all(map(table.tokenizer.id_to_token, range(size))):
         return []
-    return tokens_beyond(table.tokenizer, table.num_tokens)
+    return tokens_without_row(table.tokenizer, table.num_tokens)
 
 
 def missing_weights(path: Path) -> ModelLoadError:

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 from wordllama_st.errors import ModelLoadError, ModelUnavailableError
 from wordllama_st.static.formats import model2vec, sentence_transformers
 from wordllama_st.static.formats.sentence_transformers import WEIGHT_FILE
-from wordllama_st.storage.hub_errors import httpx, refusal
+from wordllama_st.storage.hub_errors import httpx, translate_hub_error
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE
 
 
@@ -109,7 +109,7 @@ class _Repository:
         return path
 
     def _unavailable(self, filename: str, error: BaseException) -> Exception:
-        return refusal(
+        return translate_hub_error(
             error,
             filename,
             self.repo_id,

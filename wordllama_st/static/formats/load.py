@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from wordllama_st.errors import ArgumentError, ModelLoadError, ModelUnavailableError
-from wordllama_st.static import released as models
+from wordllama_st.static import released
 from wordllama_st.static.formats import model2vec, sentence_transformers, wordllama
 from wordllama_st.static.formats.files import PICKLE_FILE, missing_weights
 from wordllama_st.static.table import StaticTable
 
 
-def load_static(
+def read_static_model(
     source: str | Path,
     *,
     revision: str | None = None,
@@ -48,8 +48,8 @@ def load_static(
         return _from_directory(path)
     if path.suffix == ".safetensors":
         raise ModelUnavailableError(f"There is no file {source}.")
-    if name.startswith(models.PREFIX):
-        return wordllama.load(models.fetch(name, revision=revision, token=token), dtype=None)
+    if name.startswith(released.PREFIX):
+        return wordllama.load(released.fetch(name, revision=revision, token=token), dtype=None)
     # Importing the Hub client takes a tenth of a second, which local files need not wait for.
     from wordllama_st.static.formats.hub import snapshot
 
