@@ -25,16 +25,16 @@ import torch
 from quality_texts import quality_texts
 from retrieval import minilm_path
 from sentence_transformers import SentenceTransformer
+from wordllama_st.cli.training_commands import STAY_CLOSE
 
 from wordllama_st import Binarize, Codebook, bake, build_model
-from wordllama_st.cli.training_commands import STAY_CLOSE
 from wordllama_st.data.docstrings import installed_packages
 from wordllama_st.data.documents import hold_out_documents, make_pairs, read_documents
 from wordllama_st.data.documents.pairs import training_data
 from wordllama_st.evaluation import ClassificationTask, Report, evaluate, read_classification, read_similarity
 from wordllama_st.training.distillation import initialize_by_least_squares, pca_rotate, train_distillation
-from wordllama_st.training.static_model import load_trainable, save_static_model
-from wordllama_st.training.supervised import mean_score, retrieval_scores, train_supervised
+from wordllama_st.training.static_model import save_static_model, static_model_from_pretrained
+from wordllama_st.training.supervised import retrieval_scores, train_supervised
 from wordllama_st.training.teacher import teacher_embeddings
 
 RELEASED = "wordllama-l2-supercat-256"
@@ -112,7 +112,7 @@ def recipes(workshop: Workshop, peer: Path, variants: bool) -> dict[str, Callabl
     """What to make, by the name in the table."""
     chosen: dict[str, Callable[[], SentenceTransformer]] = {
         "raw table, plain mean": workshop.raw,
-        "released WordLlama": lambda: load_trainable(RELEASED),
+        "released WordLlama": lambda: static_model_from_pretrained(RELEASED),
         "no training, no corpus": lambda: bake(workshop.untrained(corpus=False)),
         NO_TRAINING: lambda: bake(workshop.untrained()),
         "least squares": lambda: bake(workshop.least_squares()),
@@ -120,7 +120,7 @@ def recipes(workshop: Workshop, peer: Path, variants: bool) -> dict[str, Callabl
         ROWS: workshop.rows,
     }
     if peer.is_dir():  # made by quality_peer.py
-        chosen["model2vec.distill"] = lambda: load_trainable(peer)
+        chosen["model2vec.distill"] = lambda: static_model_from_pretrained(peer)
     tried: dict[str, Callable[[], SentenceTransformer]] = {
         "rows, cosine alone": lambda: workshop.rows(similarity_weight=0.0),
         "rows, similarities at 256 alone": lambda: workshop.rows(dims=[DIMS[0]]),
@@ -184,12 +184,12 @@ def tune(folder: Path, tasks: list, before: float) -> str:
     """The released model on the documents of a package: retrieval among those held out, and the dev sets."""
     split = hold_out_documents(make_pairs(read_documents(folder).documents).pairs)
     data, held_out = training_data(split.train), training_data(split.held_out)
-    model = load_trainable(RELEASED)
-    was = mean_score(held_out, retrieval_scores(model, held_out))
+    model = static_model_from_pretrained(RELEASED)
+    was = retrieval_scores(model, held_out)["mean"]
     clock = time.perf_counter()
     train_supervised(model, data, epochs=3, stay_close=STAY_CLOSE, show_progress_bar=False)
     seconds = time.perf_counter() - clock
-    now = mean_score(held_out, retrieval_scores(model, held_out))
+    now = retrieval_scores(model, held_out)["mean"]
     name = f"tuned on {folder.name}"
     cost = 100 * (evaluate({name: model}, tasks).mean(name) - before)
     holds = _held(now / was >= 1.15 and cost >= -1)

@@ -22,8 +22,8 @@ from wordllama_st.data.documents import (
     summarize_split,
 )
 from wordllama_st.data.documents.pairs import training_data
-from wordllama_st.training.static_model import load_trainable, save_static_model
-from wordllama_st.training.supervised import mean_score, retrieval_scores, train_supervised
+from wordllama_st.training.static_model import save_static_model, static_model_from_pretrained
+from wordllama_st.training.supervised import retrieval_scores, train_supervised
 
 MODEL = "wordllama-l2-supercat-256"
 
@@ -41,12 +41,12 @@ def main() -> None:
     print("\n".join([*summarize_documents(documents), *summarize_pairs(pairs), summarize_split(split)]))
 
     data, held_out = training_data(split.train), training_data(split.held_out)
-    model = load_trainable(MODEL)
-    before = mean_score(held_out, retrieval_scores(model, held_out))
+    model = static_model_from_pretrained(MODEL)
+    before = retrieval_scores(model, held_out)["mean"]
     train_supervised(
         model, data, stay_close=30
     )  # every row; held to where it started, since the rest of the language goes on
-    after = mean_score(held_out, retrieval_scores(model, held_out))
+    after = retrieval_scores(model, held_out)["mean"]
     print(
         f"Finding what belongs together among the held-out documents, nDCG@10: {before:.3f} before, {after:.3f} after"
     )

@@ -22,7 +22,7 @@ import wordllama_st
 from wordllama_st import Codebook, bake, build_model
 from wordllama_st.data.datasets import read_training_data
 from wordllama_st.data.docstrings import harvest, installed_packages
-from wordllama_st.training.supervised import hold_out, make_evaluator, train_supervised
+from wordllama_st.training.supervised import hold_out_rows, make_evaluator, train_supervised
 
 MODEL = "wordllama-l2-supercat-256"
 #: Docstrings of each package.
@@ -52,7 +52,7 @@ def main() -> None:
         path = arguments.csv or Path(scratch, "docstrings.csv")
         if arguments.csv is None:
             write_csv(path, arguments.rows)
-        rows, held_out = hold_out(read_training_data(str(path)), share=0.1)
+        rows, held_out = hold_out_rows(read_training_data(str(path)), share=0.1)
         print(f"{path.name}: {len(rows.rows):,} pairs to train on, {len(held_out.rows):,} held out")
 
         # The released model is the token table, and where training begins.

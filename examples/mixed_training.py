@@ -19,8 +19,8 @@ from wordllama_st import Binarize
 from wordllama_st.data.datasets import Kind, TrainingData
 from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
 from wordllama_st.training.hard_negatives import add_hard_negatives
-from wordllama_st.training.static_model import load_trainable, save_static_model
-from wordllama_st.training.supervised import hold_out, make_evaluator, train_supervised
+from wordllama_st.training.static_model import save_static_model, static_model_from_pretrained
+from wordllama_st.training.supervised import hold_out_rows, make_evaluator, train_supervised
 
 MODEL = "wordllama-l2-supercat-256"
 #: Docstrings of each package at the most.
@@ -54,9 +54,9 @@ def main() -> None:
         found[index] for index in sorted(random.Random(0).sample(range(len(found)), min(options.rows, len(found))))
     ]
     columns = {"anchor": [one.summary for one in chosen], "positive": [one.body for one in chosen]}
-    pairs, held_out = hold_out(TrainingData(Dataset.from_dict(columns), Kind.PAIRS, "pairs"), 0.1)
+    pairs, held_out = hold_out_rows(TrainingData(Dataset.from_dict(columns), Kind.PAIRS, "pairs"), 0.1)
 
-    model = load_trainable(MODEL)
+    model = static_model_from_pretrained(MODEL)
     triplets = add_hard_negatives(model, pairs, 2)
     print(f"{len(triplets.rows):,} of {len(pairs.rows):,} pairs have 2 hard negatives")
     model.append(Binarize())

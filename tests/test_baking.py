@@ -18,7 +18,7 @@ from texts import EMBEDDING_DIM
 from tokenizers import Tokenizer
 from torch import nn
 
-from wordllama_st import Binarize, Codebook, Projection, StaticEncoder, bake, build_model
+from wordllama_st import Binarize, Codebook, Projection, StaticEncoder, bake, bake_dims, build_model
 from wordllama_st.errors import BakeError, OutputExistsError
 from wordllama_st.training.supervised import retrieval_evaluator
 
@@ -90,7 +90,7 @@ def test_a_last_binarize_is_left_to_the_library_which_finds_the_same_signs(codeb
 
 def test_several_dims_are_the_first_columns_saved_beside_each_other(codebook: Codebook, tmp_path: Path) -> None:
     model = trained(codebook)
-    static = bake(model, tmp_path / "static", dim=[16, 8])
+    static = bake_dims(model, tmp_path / "static", [16, 8])
     assert list(static) == [16, 8]
     whole = model.encode(TEXTS)
     for dim in (16, 8):
@@ -181,7 +181,10 @@ def test_a_model_that_does_not_begin_with_a_codebook_is_refused(codebook: Codebo
 @pytest.mark.parametrize("dim", [0, DIM + 1, [8, DIM + 1], []])
 def test_a_dim_that_the_model_lacks_is_refused(dim: int | list[int], codebook: Codebook, tmp_path: Path) -> None:
     with pytest.raises(BakeError, match=f"have {DIM} dimensions|no dim"):
-        bake(trained(codebook), tmp_path / "static", dim=dim)
+        if isinstance(dim, int):
+            bake(trained(codebook), tmp_path / "static", dim=dim)
+        else:
+            bake_dims(trained(codebook), tmp_path / "static", dim)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -225,7 +228,7 @@ def test_the_card_says_what_it_was_made_from_and_how_it_scored_at_its_own_dim(
     model = build_model(codebook, 48)
     for name, dim in (("mine-48", None), ("sts-12", None), ("mine-32", 32)):
         retrieval_evaluator(["a b", "c"], ["b a", "d"], name, truncate_dim=dim)(model)
-    bake(model, tmp_path / "static", dim=[48, 32])
+    bake_dims(model, tmp_path / "static", [48, 32])
     card = (tmp_path / "static-48" / "README.md").read_text()
     assert codebook.provenance.sha256 in card
     assert [name in card for name in ("mine 48", "sts 12", "mine 32")] == [True, True, False]

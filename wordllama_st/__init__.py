@@ -1,7 +1,7 @@
-"""Turn the token table of a large language model into a small, fast, context-free text embedder.
+"""Small, fast, context-free text embedders from the token tables of large language models.
 
-The public names are imported when they are first used: ``import wordllama_st`` costs nothing and needs neither torch
-nor sentence-transformers.
+The public names are imported when they are first used: ``import wordllama_st`` takes no time and needs neither torch nor
+sentence-transformers.
 """
 
 from __future__ import annotations
@@ -14,28 +14,44 @@ from wordllama_st.errors import require
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from wordllama_st.baking import bake
+    from wordllama_st.analysis.explanation import explain
+    from wordllama_st.baking import bake, bake_dims
     from wordllama_st.codebook import Codebook
+    from wordllama_st.evaluation import evaluate
     from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection, WeightedPool
+    from wordllama_st.recipes import adapt, compress, distill, finetune, train
     from wordllama_st.registration import register, unregister
     from wordllama_st.static import StaticEncoder
     from wordllama_st.training.build import build_model
-    from wordllama_st.training.load import load_model
+    from wordllama_st.training.load import model_from_pretrained
+    from wordllama_st.training.static_model import static_model_from_pretrained
 
-#: Public name -> (the module that defines it, the extra and its modules that it needs).
-_TORCH = ("st", "torch", "sentence_transformers")
+#: The extra that some names need, and its modules.
+_ST = ("st", "torch", "sentence_transformers")
+_TRAIN = ("train", "torch", "sentence_transformers", "datasets", "accelerate")
+
+#: Public name -> (the module that defines it, what it needs).
 _EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "Binarize": ("modules", _ST),
     "Codebook": ("codebook", ()),
+    "LLMTokenEmbedding": ("modules", _ST),
+    "Projection": ("modules", _ST),
     "StaticEncoder": ("static", ()),
-    "LLMTokenEmbedding": ("modules", _TORCH),
-    "WeightedPool": ("modules", _TORCH),
-    "Projection": ("modules", _TORCH),
-    "Binarize": ("modules", _TORCH),
-    "build_model": ("training.build", _TORCH),
-    "load_model": ("training.load", _TORCH),
-    "bake": ("baking", _TORCH),
-    "register": ("registration", _TORCH),
-    "unregister": ("registration", _TORCH),
+    "WeightedPool": ("modules", _ST),
+    "adapt": ("recipes", _TRAIN),
+    "bake": ("baking", _ST),
+    "bake_dims": ("baking", _ST),
+    "build_model": ("training.build", _ST),
+    "compress": ("recipes", _TRAIN),
+    "distill": ("recipes", _TRAIN),
+    "evaluate": ("evaluation", _TRAIN),
+    "explain": ("analysis.explanation", ()),
+    "finetune": ("recipes", _TRAIN),
+    "model_from_pretrained": ("training.load", _ST),
+    "register": ("registration", _ST),
+    "static_model_from_pretrained": ("training.static_model", _ST),
+    "train": ("recipes", _TRAIN),
+    "unregister": ("registration", _ST),
 }
 
 __all__ = [
@@ -46,10 +62,19 @@ __all__ = [
     "StaticEncoder",
     "WeightedPool",
     "__version__",
+    "adapt",
     "bake",
+    "bake_dims",
     "build_model",
-    "load_model",
+    "compress",
+    "distill",
+    "evaluate",
+    "explain",
+    "finetune",
+    "model_from_pretrained",
     "register",
+    "static_model_from_pretrained",
+    "train",
     "unregister",
 ]
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast, get_args, overload
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +63,6 @@ PROBES = [
 PROBES.append(" ".join(PROBES) * 200)
 
 
-@overload
 def bake(
     model: SentenceTransformer,
     path: str | Path | None = None,
@@ -71,99 +70,101 @@ def bake(
     dim: int | None = None,
     dtype: StaticDtype = "float32",
     overwrite: bool = False,
-    made_from: Sequence[str] = (),
     show_progress_bar: bool | None = None,
-) -> SentenceTransformer: ...
+) -> SentenceTransformer:
+    """Turn a trained model into a static one that stock sentence-transformers loads, with wordllama-st not installed.
 
-
-@overload
-def bake(
-    model: SentenceTransformer,
-    path: str | Path | None = None,
-    *,
-    dim: Sequence[int],
-    dtype: StaticDtype = "float32",
-    overwrite: bool = False,
-    made_from: Sequence[str] = (),
-    show_progress_bar: bool | None = None,
-) -> dict[int, SentenceTransformer]: ...
-
-
-def bake(
-    model: SentenceTransformer,
-    path: str | Path | None = None,
-    *,
-    dim: int | Sequence[int] | None = None,
-    dtype: StaticDtype = "float32",
-    overwrite: bool = False,
-    made_from: Sequence[str] = (),
-    show_progress_bar: bool | None = None,
-) -> SentenceTransformer | dict[int, SentenceTransformer]:
-    """Turn a trained model into a static one that the stock library loads with nothing of this package installed.
-
-    Each of the V tokens goes through the very modules that were trained, as a text of its own. A last ``Normalize``
-    is kept behind the table; a last ``Binarize`` is left to ``encode(precision="ubinary")``. On texts in several
-    scripts, code, nothing and a very long one, the result must agree with the model to a relative 1e-5.
-    ``max_seq_length`` is for training and ends there: the static model reads every text whole.
+    Each of the V tokens goes through the trained modules as a text of its own. A last ``Normalize`` is kept behind the
+    table; a last ``Binarize`` is left to ``encode(precision="ubinary")``. On texts in several scripts, code, an empty
+    and a very long text, the static model must agree with the trained one to a relative 1e-5. ``max_seq_length`` applies
+    to training only: a static model reads every text whole.
 
     Args:
         model: :class:`~wordllama_st.modules.LLMTokenEmbedding` and the modules behind it.
         path: Directory to save to, in the layout that sentence-transformers 3.2 and later load; it appears when it
             is complete. None saves nothing.
-        dim: Matryoshka dim to cut the vectors to; all of the model's if None. For several, the table is computed once
-            and each is saved beside the others, at ``path`` with ``-dim`` behind it. A last ``Normalize`` then scales
-            what was cut to unit length (where the library's ``truncate_dim`` cuts what was scaled; cosine similarity
-            is the same).
-        dtype: Of the table. float16 halves the file; the stock class's ``encode`` then returns float16. int8 takes a
-            quarter, with a scale for each token; it is written in the model2vec layout, which has a place for scales,
-            and which the stock class reads from version 6.2 on.
+        dim: Matryoshka dim to truncate the embeddings to; the model's own if None. A last ``Normalize`` then scales the
+            truncated embeddings to unit length.
+        dtype: Of the table [V, d]. float16 halves the file; ``encode`` of sentence-transformers then returns float16.
+            int8 takes a quarter, with a scale for each token; it is written in the model2vec layout, which
+            sentence-transformers loads from 6.2 on.
         overwrite: Whether to replace what is at ``path``.
-        made_from: Statements for the model card, beside those that the model itself tells.
-        show_progress_bar: None shows it when this package logs at INFO, as the library does.
-
-    Returns:
-        The static model, or {dim: static model} for several.
+        show_progress_bar: None shows it when this package logs at INFO.
 
     Raises:
-        BakeError: If the model's vector of a text is not the mean of its tokens' vectors (it names the module that is
-            to blame), ``dim`` is larger than the model's, or the table is not finite in ``dtype``.
+        BakeError: If the model's embedding of a text is not the mean of its tokens' embeddings (the message names the
+            module), ``dim`` is larger than the model's, or the table is not finite in ``dtype``.
         OutputExistsError: If ``path`` has content and ``overwrite`` is not set.
     """
+    if dim is None:
+        dim = model.truncate_dim or model.get_embedding_dimension() or 0
+    paths = None if path is None else {dim: Path(path)}
+    return _bake(model, [dim], paths, dtype, overwrite, show_progress_bar)[dim]
+
+
+def bake_dims(
+    model: SentenceTransformer,
+    path: str | Path,
+    dims: Sequence[int],
+    *,
+    dtype: StaticDtype = "float32",
+    overwrite: bool = False,
+    show_progress_bar: bool | None = None,
+) -> dict[int, SentenceTransformer]:
+    """Turn a trained model into several static ones, one for each Matryoshka dim; the table is computed once.
+
+    Args:
+        model: As for :func:`bake`, likewise the other arguments.
+        path: The models are saved to ``path-256`` and so on.
+        dims: Matryoshka dims.
+
+    Returns:
+        {dim: static model}.
+
+    Raises:
+        BakeError: As :func:`bake`, or if there are no dims.
+        OutputExistsError: If one of the directories has content and ``overwrite`` is not set.
+    """
+    return _bake(model, dims, {dim: Path(f"{path}-{dim}") for dim in dims}, dtype, overwrite, show_progress_bar)
+
+
+def _bake(
+    model: SentenceTransformer,
+    dims: Sequence[int],
+    paths: dict[int, Path] | None,
+    dtype: StaticDtype,
+    overwrite: bool,
+    show_progress_bar: bool | None,
+) -> dict[int, SentenceTransformer]:
     modules, normalize = _split(model)
-    # Summing thousands of vectors in float32 is itself off by 1e-5 and more; in float64, what is linear is seen to be.
+    # Summing thousands of vectors in float32 is itself off by 1e-5 and more; in float64 it is not.
     exact = [copy.deepcopy(module).cpu().double().eval() for module in modules]
     expected = _check_bakeable(exact)
     width = expected.shape[1]
-    several = isinstance(dim, Sequence)
-    dims = list(dim) if isinstance(dim, Sequence) else [(model.truncate_dim or width) if dim is None else dim]
     if not dims:
         raise BakeError("There is no dim to bake at.")
-    for d in dims:
-        if not 1 <= d <= width:
-            raise BakeError(f"The model's vectors have {width} dimensions; they cannot be cut to {d}.")
-    outputs = {d: Path(f"{path}-{d}" if several else path) for d in dims} if path is not None else {}
-    for output in outputs.values():
-        check_output(output, overwrite=overwrite)
+    for dim in dims:
+        if not 1 <= dim <= width:
+            raise BakeError(f"The model's embeddings have {width} dimensions; they cannot be truncated to {dim}.")
+    for path in (paths or {}).values():
+        check_output(path, overwrite=overwrite)
 
     core = [copy.deepcopy(module).float().eval() for module in modules]
-    table = StaticTable(_token_vectors(core, show_progress_bar), plain_tokenizer(model.tokenizer), normalize)
+    table = StaticTable(_token_embeddings(core, show_progress_bar), plain_tokenizer(model.tokenizer), normalize)
     _verify(table, expected)
 
-    tables = {d: _cast(table.truncated(d), dtype) for d in dims}
+    tables = {dim: _cast(table.truncated(dim), dtype) for dim in dims}
     settings: dict[str, Any] = {
         "prompts": dict(model.prompts),
         "default_prompt_name": model.default_prompt_name,
         "similarity_fn_name": model.similarity_fn_name,
     }
-    card_data = _card_data(model) if outputs else {}
-    for d, output in outputs.items():
-        shape = tables[d].weight.shape
-        scores = _scores(card_data, d, width)
-        card = static_model_card(output.name, (shape[0], shape[1]), [*_origin(model, card_data), *made_from], scores)
+    for dim, path in (paths or {}).items():
+        shape, scores = tables[dim].weight.shape, _scores(_card_data(model), dim, width)
+        card = static_model_card(path.name, (shape[0], shape[1]), describe_origin(model), scores)
         layout = model2vec_format if dtype == "int8" else stock_format
-        layout.save(tables[d], output, card=card, settings=settings, overwrite=overwrite)
-    baked = {d: SentenceTransformer(modules=static_modules(tables[d]), **settings) for d in dims}
-    return baked if several else baked[dims[0]]
+        layout.save(tables[dim], path, card=card, settings=settings, overwrite=overwrite)
+    return {dim: SentenceTransformer(modules=static_modules(tables[dim]), **settings) for dim in dims}
 
 
 def _split(model: SentenceTransformer) -> tuple[list[nn.Module], bool]:
@@ -228,7 +229,7 @@ def _check_bakeable(core: Sequence[nn.Module]) -> Tensor:
     return expected
 
 
-def _token_vectors(core: Sequence[nn.Module], show_progress_bar: bool | None) -> npt.NDArray[np.float32]:
+def _token_embeddings(core: Sequence[nn.Module], show_progress_bar: bool | None) -> npt.NDArray[np.float32]:
     """Run the modules over the whole vocabulary, [V, d]."""
     tokens: Any = core[0]
     codebook = tokens.codebook
@@ -275,15 +276,15 @@ def _cast(table: StaticTable, dtype: str) -> StaticTable:
     return table.quantized() if dtype == "int8" else table
 
 
-def _origin(model: SentenceTransformer, card: dict[str, Any]) -> list[str]:
-    """What a model was made from, for its card."""
+def describe_origin(model: SentenceTransformer) -> list[str]:
+    """Say what a baked model is made from: statements for its card."""
     tokens: Any = model[0]
     made_from = tokens.codebook.provenance
     source = made_from.source or "a token table in memory"
     tensor = f", tensor `{made_from.tensor_name}`" if made_from.tensor_name else ""
     # The library's cards carry these two as tags.
     tagged: dict[str, list[str]] = {"dataset_size": [], "loss": []}
-    for tag in card.get("tags") or []:
+    for tag in _card_data(model).get("tags") or []:
         key, _, value = tag.partition(":")
         tagged.get(key, []).append(value)
     sizes, losses = (", ".join(values) for values in tagged.values())

@@ -42,6 +42,10 @@ class BakeError(WordLlamaSTError, ValueError):
     """A model that no table of token vectors can stand for."""
 
 
+class TrainingError(WordLlamaSTError, ValueError):
+    """Training that diverged, or checkpoints that belong to another run."""
+
+
 class DatasetError(WordLlamaSTError, ValueError):
     """Training data that no loss can be fed with."""
 

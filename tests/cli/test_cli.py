@@ -12,7 +12,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from texts import made_up_pairs
 
-from wordllama_st import Codebook, StaticEncoder, build_model, load_model
+from wordllama_st import Codebook, StaticEncoder, build_model, model_from_pretrained
 from wordllama_st.cli.main import main
 
 EMBEDDED = "wordllama-l2-supercat-256"
@@ -41,10 +41,10 @@ def test_a_csv_becomes_an_embedder_that_the_stock_class_loads(
     assert "200 pairs (question, answer)" in printed
     assert "MultipleNegativesRankingLoss, in-batch negatives; Matryoshka dims 256, 128, 64" in printed
     assert "Held out for evaluation: 20 rows" in printed
-    assert main(["bake", "model", "--out", "static", "--dim", "256", "64"]) == 0
+    assert main(["bake", "model", "--out", "static", "--dims", "256", "64"]) == 0
 
     texts = ["A few words.", ""]
-    trained = load_model("model").encode(texts)
+    trained = model_from_pretrained("model").encode(texts)
     static = SentenceTransformer("static-64").encode(texts)
     assert static == pytest.approx(trained[:, :64], abs=1e-5)
     assert "held out 64" in (directory / "static-64" / "README.md").read_text()
@@ -59,16 +59,16 @@ def test_training_goes_on_from_a_trained_model_and_from_a_checkpoint(
     # The checkpoint is at the end of training already: going on from it changes nothing.
     assert main([*train, "--out", "again", "--checkpoint-dir", "checkpoints"]) == 0
     texts = ["A few words."]
-    assert load_model("again").encode(texts) == pytest.approx(load_model("first").encode(texts))
+    assert model_from_pretrained("again").encode(texts) == pytest.approx(model_from_pretrained("first").encode(texts))
     assert main(["train", "first", pairs_csv, "--out", "further", "--epochs", "1", "--hold-out", "0"]) == 0
-    assert not np.allclose(load_model("further").encode(texts), load_model("first").encode(texts))
+    assert not np.allclose(model_from_pretrained("further").encode(texts), model_from_pretrained("first").encode(texts))
 
 
 def test_a_static_model_is_trained_further_from_where_it_stands(pairs_csv: str, directory: Path) -> None:
     name = "wordllama-l2-supercat-64"
     assert main(["pull", name]) == 0  # from now on the name is this directory
     assert main(["train", name, pairs_csv, "--out", "model", "--dim", "64", "--epochs", "1", "--hold-out", "0"]) == 0
-    codebook = load_model("model")[0].codebook
+    codebook = model_from_pretrained("model")[0].codebook
     assert codebook.provenance.source == name
     assert codebook.embedding_dim == 64
     untrained = build_model(Codebook.from_pretrained(name), 64, "identity").encode("a few words")
@@ -107,7 +107,7 @@ def test_checkpoints_of_another_run_are_not_gone_on_from_nor_one_cut_short(
     assert "no run.json that says of which run" in capsys.readouterr().err
     (directory / "checkpoints" / "checkpoint-99").mkdir()  # as a kill in mid-save leaves it
     assert main([*train, "--out", "again", "--checkpoint-dir", "checkpoints"]) == 0
-    assert "Going on from checkpoints/checkpoint-4" in capsys.readouterr().out
+    assert "Resumed from checkpoints/checkpoint-4" in capsys.readouterr().out
 
 
 def test_a_trained_model_is_not_rebuilt(pairs_csv: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +181,7 @@ def test_models_lists_every_released_name(capsys: pytest.CaptureFixture[str]) ->
         (["extract", "nowhere", "--out", "x"], "There is no directory nowhere"),
         (["train", "nowhere", "pairs.csv", "--out", "x"], "There is no directory nowhere"),
         (["train", EMBEDDED, "none.csv", "--out", "x"], "There is no file none.csv"),
-        (["train", EMBEDDED, "pairs.csv", "--out", "x", "--matryoshka-dims", "512"], "cannot be trained at 512"),
+        (["train", EMBEDDED, "pairs.csv", "--out", "x", "--dims", "512"], "cannot be trained at 512"),
         (["train", EMBEDDED, "pairs.csv", "--out", "pairs.csv"], "pairs.csv is a file"),
         (["train", EMBEDDED, "pairs.csv", "--out", "x", "--hold-out", "0.995"], "leaves too few to train on"),
         (["bake", "nowhere", "--out", "x"], "there is no modules.json"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from wordllama_st.cli import demo
+from wordllama_st.cli.main import main
 from wordllama_st.data.docstrings import Docstring, harvest
 
 SOURCE = '''
@@ -76,15 +77,15 @@ def test_packages_are_held_out_whole_and_none_is_in_both() -> None:
 
 
 def test_the_whole_demo_on_a_few_packages_tunes_bakes_and_reports(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     packages = ("pandas", "networkx", "requests", "tqdm", "packaging", "click", "jinja2", "pygments", "rich", "joblib")
     installed = demo.installed_packages()
     monkeypatch.setattr(demo, "installed_packages", lambda: {p: installed[p] for p in packages if p in installed})
     monkeypatch.setattr(demo, "MAX_PER_PACKAGE", 300)
     monkeypatch.setattr(demo, "LARGEST_HELD_OUT_SHARE", 0.5)
-    lines: list[str] = []
-    demo.run(tmp_path, echo=lines.append)
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["docstrings-128", "docstrings-256", "docstrings-64"]
     table = [line.split() for line in lines if line.startswith(("name →", "summary →"))]
     assert len(table) == 6

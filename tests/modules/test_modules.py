@@ -27,7 +27,7 @@ from tokenizers import Tokenizer, processors
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wordllama_st import Binarize, Codebook, LLMTokenEmbedding, Projection, WeightedPool, load_model
+from wordllama_st import Binarize, Codebook, LLMTokenEmbedding, Projection, WeightedPool, model_from_pretrained
 from wordllama_st.modules.activations import ACTIVATIONS, inverse
 
 DIM = 16
@@ -379,7 +379,7 @@ def test_a_saved_model_is_loaded_as_the_same_model_in_both_ways(
     model.save_pretrained(str(tmp_path / "model"))
     texts = ["The golden llama hides. " * 10, "", "By the canal."]
     stock = SentenceTransformer(str(tmp_path / "model"), trust_remote_code=True, device="cpu")
-    for loaded in (stock, load_model(tmp_path / "model", device="cpu")):
+    for loaded in (stock, model_from_pretrained(tmp_path / "model", device="cpu")):
         assert loaded.max_seq_length == 20
         assert loaded[0].codebook.weight.dtype == codebook.weight.dtype
         assert loaded[0].codebook.provenance == codebook.provenance
@@ -393,8 +393,8 @@ def test_a_model_can_be_saved_where_another_one_lies(stack: Stack, codebook: Cod
     ours.save_pretrained(str(tmp_path / "run"))
     other.save_pretrained(str(tmp_path / "run"))
     ours.save_pretrained(str(tmp_path / "kept"))
-    assert torch.equal(load_model(tmp_path / "run")[0].codebook.weight, other[0].codebook.weight)
-    assert torch.equal(load_model(tmp_path / "kept")[0].codebook.weight, codebook.weight)
+    assert torch.equal(model_from_pretrained(tmp_path / "run")[0].codebook.weight, other[0].codebook.weight)
+    assert torch.equal(model_from_pretrained(tmp_path / "kept")[0].codebook.weight, codebook.weight)
     assert torch.equal(pickle.loads(pickle.dumps(ours))[0].codebook.weight, codebook.weight)
 
 
@@ -404,7 +404,7 @@ def test_a_model_can_be_saved_over_another_after_its_own_files_were_deleted(code
     model.save_pretrained(str(tmp_path / "scratch"))
     shutil.rmtree(tmp_path / "scratch")
     model.save_pretrained(str(tmp_path / "run"))
-    assert torch.equal(load_model(tmp_path / "run")[0].codebook.weight, codebook.weight)
+    assert torch.equal(model_from_pretrained(tmp_path / "run")[0].codebook.weight, codebook.weight)
 
 
 @both_stacks

@@ -21,7 +21,7 @@ from wordllama_st.errors import ArgumentError, ModelLoadError
 from wordllama_st.training import teacher
 from wordllama_st.training.distillation import initialize_by_least_squares, pca_rotate, train_distillation
 from wordllama_st.training.losses import DistillationLoss
-from wordllama_st.training.static_model import load_trainable
+from wordllama_st.training.static_model import static_model_from_pretrained
 from wordllama_st.training.teacher import check_teacher, teacher_embeddings
 
 TEXTS = [text for pair in made_up_pairs(300) for text in pair]
@@ -29,7 +29,7 @@ TEXTS = [text for pair in made_up_pairs(300) for text in pair]
 
 @pytest.fixture(scope="module")
 def released() -> SentenceTransformer:
-    return load_trainable("wordllama-l2-supercat-64")
+    return static_model_from_pretrained("wordllama-l2-supercat-64")
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def test_a_cache_of_something_else_is_refused(released: SentenceTransformer, tmp
     with pytest.raises(ArgumentError, match="another texts"):
         teacher_embeddings(released, TEXTS[::-1], tmp_path / "cache")
     with pytest.raises(ArgumentError, match="another teacher"):
-        teacher_embeddings(load_trainable("wordllama-l2-supercat-128"), TEXTS, tmp_path / "cache")
+        teacher_embeddings(static_model_from_pretrained("wordllama-l2-supercat-128"), TEXTS, tmp_path / "cache")
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").touch()
     with pytest.raises(ArgumentError, match="something else"):
@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_refused(codebook: Codebook) -> None:
 
 def test_a_batch_larger_than_all_texts_is_all_texts(released: SentenceTransformer) -> None:
     vectors = pca_rotate(released.encode(TEXTS[:50], normalize_embeddings=True))
-    student = load_trainable("wordllama-l2-supercat-64")
+    student = static_model_from_pretrained("wordllama-l2-supercat-64")
     start = student.encode(TEXTS[:50])
     train_distillation(student, TEXTS[:50], vectors, epochs=1, batch_size=1024, show_progress_bar=False)
     assert not np.allclose(student.encode(TEXTS[:50]), start)

@@ -22,7 +22,7 @@ from wordllama_st.codebook import Codebook
 from wordllama_st.data.datasets import Kind, TrainingData
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.training.hard_negatives import add_hard_negatives
-from wordllama_st.training.static_model import embedding_weight, load_trainable, save_static_model
+from wordllama_st.training.static_model import embedding_weight, save_static_model, static_model_from_pretrained
 from wordllama_st.training.supervised import default_learning_rate, train_supervised
 
 MODEL = "wordllama-l2-supercat-64"
@@ -50,7 +50,7 @@ def moved(model: SentenceTransformer, start: torch.Tensor) -> torch.Tensor:
 def test_only_what_the_data_has_moves_and_the_less_the_closer_it_is_held(pairs: TrainingData) -> None:
     distances = []
     for strength in (0.0, 100.0):
-        model = load_trainable(MODEL)
+        model = static_model_from_pretrained(MODEL)
         start = embedding_weight(model).detach().clone()
         train_supervised(model, pairs, epochs=2, stay_close=strength, show_progress_bar=False)
         texts = [*pairs.rows["anchor"], *pairs.rows["positive"]]
@@ -62,12 +62,12 @@ def test_only_what_the_data_has_moves_and_the_less_the_closer_it_is_held(pairs: 
         distances.append(float(distance.sum()))
     assert distances[1] < 0.7 * distances[0]
     # What was loaded is a copy: the released file on disk, and whoever maps it, has what it had.
-    assert (embedding_weight(load_trainable(MODEL)).detach() == start).all()
+    assert (embedding_weight(static_model_from_pretrained(MODEL)).detach() == start).all()
 
 
 def test_the_length_of_steps_follows_the_scale_of_the_table(codebook: Codebook) -> None:
     """A table and its double are the same model, and should be trained alike."""
-    model = load_trainable(MODEL)
+    model = static_model_from_pretrained(MODEL)
     rate = default_learning_rate(model)
     with torch.no_grad():
         embedding_weight(model).mul_(2)
@@ -83,7 +83,7 @@ def test_staying_close_is_for_rows(codebook: Codebook, pairs: TrainingData) -> N
 
 
 def test_hard_negatives_are_others_positives(pairs: TrainingData) -> None:
-    mined = add_hard_negatives(load_trainable(MODEL), pairs, 2)
+    mined = add_hard_negatives(static_model_from_pretrained(MODEL), pairs, 2)
     assert mined.kind is Kind.TRIPLETS
     answers = dict(zip(pairs.rows["anchor"], pairs.rows["positive"], strict=True))
     negatives = [column for column in mined.rows.column_names if column.startswith("negative")]
@@ -91,9 +91,11 @@ def test_hard_negatives_are_others_positives(pairs: TrainingData) -> None:
     for row in mined.rows:
         assert all(row[column] in answers.values() and row[column] != answers[row["anchor"]] for column in negatives)
     with pytest.raises(ArgumentError, match="triplets"):
-        add_hard_negatives(load_trainable(MODEL), mined, 1)
+        add_hard_negatives(static_model_from_pretrained(MODEL), mined, 1)
     with pytest.raises((DatasetError, ValueError)):
-        add_hard_negatives(load_trainable(MODEL), TrainingData(pairs.rows.select([0, 1]), Kind.PAIRS, "two"), 5)
+        add_hard_negatives(
+            static_model_from_pretrained(MODEL), TrainingData(pairs.rows.select([0, 1]), Kind.PAIRS, "two"), 5
+        )
 
 
 def test_finetune_writes_a_static_model(pairs_csv: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,15 +160,14 @@ def test_distill_makes_a_static_model_and_keeps_the_teachers_vectors(
     assert "already exists" in capsys.readouterr().err
 
 
-def test_a_table_is_baked_as_it_is(pairs_csv: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bake", MODEL, "--no-train", "--dim", "32", "16", "--out", "guessed"]) == 0
-    assert main(["bake", MODEL, "--no-train", "--dim", "32", "--out", "counted", "--corpus", pairs_csv]) == 0
+def test_a_table_is_compressed_as_it_is(pairs_csv: str) -> None:
+    assert main(["compress", MODEL, "--dim", "32", "--out", "guessed-32"]) == 0
+    assert main(["compress", MODEL, "--dim", "16", "--out", "guessed-16"]) == 0
+    assert main(["compress", MODEL, "--dim", "32", "--out", "counted", "--corpus", pairs_csv]) == 0
     guessed, counted = (SentenceTransformer(name).encode(" the") for name in ("guessed-32", "counted"))
     assert guessed.shape == counted.shape == (32,)
     assert not np.allclose(guessed, counted)
     assert SentenceTransformer("guessed-16").encode(" the") == pytest.approx(guessed[:16], abs=1e-6)
-    assert main(["bake", MODEL, "--corpus", pairs_csv, "--out", "nothing"]) == 1
-    assert "--no-train" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

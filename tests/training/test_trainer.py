@@ -25,7 +25,7 @@ from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 from torch import Tensor, nn
 
-from wordllama_st import Binarize, Codebook, LLMTokenEmbedding, Projection, WeightedPool, load_model
+from wordllama_st import Binarize, Codebook, LLMTokenEmbedding, Projection, WeightedPool, model_from_pretrained
 
 DIM = 16
 MATRYOSHKA_DIMS = [DIM, DIM // 2]
@@ -306,8 +306,8 @@ def test_the_best_checkpoint_is_loaded_at_the_end(
     trainer.train()
     best, last = tmp_path / "checkpoint-10", tmp_path / "checkpoint-20"
     assert trainer.state.best_model_checkpoint == str(best)
-    assert same_weights(model, load_model(best))
-    assert not same_weights(model, load_model(last))
+    assert same_weights(model, model_from_pretrained(best))
+    assert not same_weights(model, model_from_pretrained(last))
     assert model[0].codebook is codebook
 
 
@@ -320,7 +320,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     arguments: dict[str, Any] = {"max_steps": 8, "save_strategy": "steps", "save_steps": 4}
     make_trainer(model, pairs, cached_ranking(model), tmp_path / "whole", **arguments).train()
     checkpoint = tmp_path / "whole" / "checkpoint-4"
-    assert not same_weights(model, load_model(checkpoint))
+    assert not same_weights(model, model_from_pretrained(checkpoint))
 
     resumed = stack(codebook)
     trainer = make_trainer(resumed, pairs, cached_ranking(resumed), tmp_path / "resumed", **arguments)
@@ -336,7 +336,7 @@ def test_a_saved_checkpoint_gives_the_same_embeddings(
 ) -> None:
     model = stack(codebook)
     make_trainer(model, pairs, ranking(model), tmp_path, max_steps=4, save_strategy="steps", save_steps=4).train()
-    loaded = load_model(tmp_path / "checkpoint-4", device="cpu")
+    loaded = model_from_pretrained(tmp_path / "checkpoint-4", device="cpu")
     texts = [*pairs["positive"][:], ""]
     assert torch.equal(loaded.encode(texts, convert_to_tensor=True), model.encode(texts, convert_to_tensor=True))
 
@@ -382,7 +382,7 @@ def test_the_table_outlives_the_checkpoint_it_was_first_written_to(
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-6"]
     model.save_pretrained(str(tmp_path / "final"))
     assert (tmp_path / "final" / TABLE_FILE).samefile(tmp_path / "checkpoint-6" / TABLE_FILE)
-    assert torch.equal(load_model(tmp_path / "final")[0].codebook.weight, codebook.weight)
+    assert torch.equal(model_from_pretrained(tmp_path / "final")[0].codebook.weight, codebook.weight)
 
 
 @both_stacks

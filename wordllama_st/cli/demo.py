@@ -1,8 +1,10 @@
-"""The main job, on what any machine has: an embedder tuned on docstrings, held against the one it started from."""
+"""The ``demo`` command: an embedder tuned on the docstrings of the installed packages, scored before and after."""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -10,24 +12,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
+from typing import TYPE_CHECKING
 
-from datasets import Dataset
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.util import semantic_search
 from tqdm.auto import tqdm
 
-from wordllama_st.baking import bake
-from wordllama_st.codebook import Codebook
-from wordllama_st.data.datasets import Kind, TrainingData
+from wordllama_st.cli import options as opt
 from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
-from wordllama_st.evaluation.models import size_on_disk
-from wordllama_st.modules.stock import static_modules
-from wordllama_st.static import released
-from wordllama_st.static.formats import wordllama as wordllama_format
+from wordllama_st.errors import require
 from wordllama_st.storage.staging import check_output
-from wordllama_st.training.build import build_model
-from wordllama_st.training.supervised import retrieval_evaluator, train_supervised
-from wordllama_st.training.trainer import since
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from wordllama_st.data.datasets import TrainingData
 
 DIMS = (256, 128, 64)
 EPOCHS = 3
@@ -62,53 +59,71 @@ TASKS: dict[str, Callable[[Docstring], tuple[str, str]]] = {
 }
 
 
-def run(output: Path, *, overwrite: bool = False, echo: Callable[[str], None] = print) -> None:
-    """Harvest docstrings, train, bake at three dims, load the results with the stock class, and show what came of it.
+def add_command(commands: opt.Commands) -> None:
+    """Declare the command."""
+    parser = opt.command(
+        commands,
+        "demo",
+        "tune the embedded model on the docstrings of this machine",
+        "Train on the docstrings of the installed Python packages, some packages held out; bake at three dims; show "
+        "retrieval on the held-out packages before and after, and a few searches. Needs no network.",
+    )
+    parser.add_argument(
+        "--out", "-o", dest="path", type=Path, default=Path("demo-models"), metavar="DIR", help="default: ./%(default)s"
+    )
+    opt.add_overwrite(parser)
+    parser.set_defaults(run=run)
 
-    Args:
-        output: Directory for the baked models, ``docstrings-256`` and so on.
-        overwrite: Whether to replace what is there.
-        echo: Takes each line of the report.
 
-    Raises:
-        OutputExistsError: If a baked model is there already and ``overwrite`` is not set.
-    """
+def run(options: argparse.Namespace) -> None:
+    """Read docstrings, train, bake at three dims, load the results with the stock class, and score them."""
+    require("train", "torch", "sentence_transformers", "datasets", "accelerate")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # model cards would ask the Hub about datasets that are not there
+    from sentence_transformers import SentenceTransformer
+
+    from wordllama_st.baking import bake_dims
+    from wordllama_st.codebook import Codebook
+    from wordllama_st.evaluation.models import size_on_disk
+    from wordllama_st.static.released import DEFAULT_MODEL
+    from wordllama_st.training.build import build_model
+    from wordllama_st.training.static_model import static_model_from_pretrained
+    from wordllama_st.training.supervised import train_supervised
+
     start = time.perf_counter()
-    name = output / "docstrings"
+    name = options.path / "docstrings"
     for dim in DIMS:
-        check_output(f"{name}-{dim}", overwrite=overwrite)
+        check_output(f"{name}-{dim}", overwrite=options.overwrite)
 
-    codebook = Codebook.from_pretrained(released.DEFAULT_MODEL)
-    echo(f"Codebook    {codebook!r}")
+    codebook = Codebook.from_pretrained(DEFAULT_MODEL)
+    print(f"Codebook    {codebook!r}")
     clock = time.perf_counter()
     corpus = split_by_package(harvest_installed())
     packages = sorted({docstring.package for docstring in corpus.held_out})
-    echo(
+    print(
         f"Docstrings  {len(corpus.train):,} to train on, {len(corpus.held_out):,} held out: all of "
-        f"{', '.join(packages)} ({since(clock)})"
+        f"{', '.join(packages)} ({_since(clock)})"
     )
 
-    clock = time.perf_counter()
     texts = (text for docstring in corpus.train for text in (docstring.name, docstring.summary, docstring.body))
     model = build_model(codebook, dim=DIMS[0], initialize="identity", token_weights="corpus", corpus=texts)
     model.model_card_data.generate_widget_examples = False
     data = {task: _training_data(corpus.train, task) for task in TASKS}
-    train_supervised(model, data, dims=DIMS, epochs=EPOCHS)
-    echo(f"Training    {sum(len(part.rows) for part in data.values()) * EPOCHS:,} pairs in {since(clock)}")
+    seconds = train_supervised(model, data, dims=DIMS, epochs=EPOCHS, show_progress_bar=True)
+    print(f"Training    {sum(len(part.rows) for part in data.values()) * EPOCHS:,} pairs in {seconds:.0f} s")
     clock = time.perf_counter()
-    bake(model, name, dim=DIMS, overwrite=overwrite, show_progress_bar=True)
-    echo(f"Baking      {', '.join(f'{name}-{dim}' for dim in DIMS)} ({since(clock)})\n")
+    bake_dims(model, name, DIMS, overwrite=options.overwrite, show_progress_bar=True)
+    print(f"Baking      {', '.join(f'{name}-{dim}' for dim in DIMS)} ({_since(clock)})\n")
 
-    untuned = wordllama_format.load(released.fetch(released.DEFAULT_MODEL))
-    before = {dim: SentenceTransformer(modules=static_modules(untuned.truncated(dim))) for dim in DIMS}
-    after = {dim: SentenceTransformer(f"{name}-{dim}") for dim in DIMS}
-    sizes = {dim: size_on_disk(Path(f"{name}-{dim}")) for dim in DIMS}
-    for line in score_table(before, after, sizes, corpus.held_out):
-        echo(line)
-    for line in searches(before[DIMS[0]], after[DIMS[0]], corpus.held_out):
-        echo(line)
-    echo(f"All of it in {since(start)}. To use the result, with nothing of wordllama-st installed:\n")
-    echo(f'    SentenceTransformer("{name}-{DIMS[0]}").encode(["some text"])')
+    untuned = static_model_from_pretrained(DEFAULT_MODEL)
+    tuned = {dim: SentenceTransformer(f"{name}-{dim}") for dim in DIMS}
+    print(score_table(untuned, tuned, {dim: size_on_disk(Path(f"{name}-{dim}")) for dim in DIMS}, corpus.held_out))
+    print(searches(untuned, tuned[DIMS[0]], corpus.held_out))
+    print(f"All of it in {_since(start)}. To use the result, with nothing of wordllama-st installed:\n")
+    print(f'    SentenceTransformer("{name}-{DIMS[0]}").encode(["some text"])')
+
+
+def _since(start: float) -> str:
+    return f"{time.perf_counter() - start:.0f} s"
 
 
 def harvest_installed() -> dict[str, list[Docstring]]:
@@ -131,45 +146,53 @@ def split_by_package(docstrings: dict[str, list[Docstring]]) -> Corpus:
 
 
 def _training_data(docstrings: Sequence[Docstring], task: str) -> TrainingData:
+    from datasets import Dataset
+
+    from wordllama_st.data.datasets import Kind, TrainingData
+
     anchors, positives = zip(*map(TASKS[task], docstrings), strict=True)
     rows = Dataset.from_dict({"anchor": anchors, "positive": positives})
     return TrainingData(rows, Kind.PAIRS, f"docstrings, {task}")
 
 
 def score_table(
-    before: dict[int, SentenceTransformer],
-    after: dict[int, SentenceTransformer],
+    untuned: SentenceTransformer,
+    tuned: dict[int, SentenceTransformer],
     sizes: dict[int, int],
     held_out: Sequence[Docstring],
-) -> list[str]:
+) -> str:
     """Retrieval among the held-out docstrings, a line for each dim and task."""
+    from wordllama_st.training.supervised import retrieval_evaluator
+
     lines = [
         f"{'':16}{'':>5}{'':>9}  {'recall@10':^26}{'MRR@10':^26}".rstrip(),
         f"{'held-out task':16}{'dims':>5}{'size':>9}  {'untuned':>8}{'tuned':>8}{'':>10}{'untuned':>8}{'tuned':>8}",
     ]
     for task, pair in TASKS.items():
         queries, documents = zip(*map(pair, held_out), strict=True)
-        for dim in before:
-            evaluator = retrieval_evaluator(queries, documents, name=task)
+        for dim, model in tuned.items():
+            evaluator = retrieval_evaluator(queries, documents, name=task, truncate_dim=dim)
+            scores = [evaluator(untuned), evaluator(model)]
             line = f"{task:16}{dim:>5}{sizes[dim] / 1e6:>6.1f} MB  "
-            scores = [evaluator(model) for model in (before[dim], after[dim])]
             for metric in ("recall@10", "mrr@10"):
-                untuned, tuned = (score[f"{task}_cosine_{metric}"] for score in scores)
-                line += f"{untuned:>8.3f}{tuned:>8.3f}{tuned / untuned - 1:>+8.0%}  "
+                before, after = (score[f"{task}_cosine_{metric}"] for score in scores)
+                line += f"{before:>8.3f}{after:>8.3f}{after / before - 1:>+8.0%}  "
             lines.append(line.rstrip())
-    return [*lines, ""]
+    return "\n".join([*lines, ""])
 
 
-def searches(before: SentenceTransformer, after: SentenceTransformer, held_out: Sequence[Docstring]) -> list[str]:
-    """What each model finds for a few questions, best first."""
-    lines = []
+def searches(untuned: SentenceTransformer, tuned: SentenceTransformer, held_out: Sequence[Docstring]) -> str:
+    """The three best answers of each model to a few questions."""
+    from sentence_transformers.util import semantic_search
+
     documents = [f"{docstring.summary} {docstring.body}" for docstring in held_out]
     found = {}
-    for label, model in (("untuned", before), ("tuned", after)):
+    for label, model in (("untuned", untuned), ("tuned", tuned)):
         questions, corpus = (
             model.encode(list(texts), batch_size=256, convert_to_tensor=True) for texts in (SEARCHES, documents)
         )
         found[label] = semantic_search(questions, corpus, top_k=3)
+    lines = []
     for index, question in enumerate(SEARCHES):
         lines.append(f"“{question}”")
         for label, hits in found.items():
@@ -178,4 +201,4 @@ def searches(before: SentenceTransformer, after: SentenceTransformer, held_out: 
                 entry = shorten(f"{docstring.package} {docstring.name}: {docstring.summary}", 100, placeholder=" …")
                 lines.append(f"  {label * (rank == 0):8} {hit['score']:.2f}  {entry}")
         lines.append("")
-    return lines
+    return "\n".join(lines)

@@ -63,3 +63,11 @@ def _lines(files: list[Path]) -> Iterator[str]:
             yield from content.decode("utf-8").removesuffix("\n").split("\n") if content else ()
         except UnicodeDecodeError as error:
             raise ArgumentError(f"{name} is not UTF-8 at byte {error.start}; convert it: iconv -t utf-8.") from error
+
+
+def add_command(commands):  # type: ignore
+    from wordllama_st.cli import options as opt
+
+    parser = opt.command(commands, "encode", "x", "x")
+    add_arguments(parser)
+    parser.set_defaults(run=lambda options: run(options, print))

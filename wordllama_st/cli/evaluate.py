@@ -180,3 +180,11 @@ def _cards(models: dict[str, str], chosen: list[str]) -> dict[str, Path]:
 
 def _dim(text: str) -> int | None:
     return None if text == _FULL else positive(text)
+
+
+def add_command(commands):  # type: ignore
+    from wordllama_st.cli import options as opt
+
+    parser = opt.command(commands, "evaluate", "x", "x")
+    add_arguments(parser)
+    parser.set_defaults(run=lambda options: run(options, print))

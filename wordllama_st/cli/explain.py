@@ -188,3 +188,11 @@ def _width(character: str) -> int:
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def add_command(commands):  # type: ignore
+    from wordllama_st.cli import options as opt
+
+    parser = opt.command(commands, "explain", "x", "x")
+    add_arguments(parser)
+    parser.set_defaults(run=lambda options: run(options, print))

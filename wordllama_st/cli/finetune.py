@@ -1,35 +1,38 @@
-"""The ``finetune`` command: a static model, released or baked, is trained further, every row of its table."""
+"""The ``finetune`` command."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
-from wordllama_st.cli.train import read_all, train_and_report
-from wordllama_st.modules import Binarize
-from wordllama_st.storage.staging import check_output
-from wordllama_st.training.static_model import load_trainable, save_static_model
+import wordllama_st
+from wordllama_st.cli import options as opt
 
 
-def run(options: argparse.Namespace, echo: Callable[[str], None]) -> None:
-    """Run the command with its parsed options; ``echo`` takes each line of the report.
+def add_command(commands: opt.Commands) -> None:
+    """Declare the command."""
+    parser = opt.command(
+        commands,
+        "finetune",
+        "train a static model further, released or your own",
+        "Train every row of a static model's table on your data. Tokens that the data does not contain do not move, and "
+        "the others are held to their start.",
+    )
+    parser.add_argument("model", help="directory of a static model, a released model's name, or a Hub id")
+    opt.add_datasets(parser)
+    opt.add_output(parser, "the static model's directory")
+    opt.add_json(parser)
+    training = parser.add_argument_group("training")
+    opt.add_dims(training)
+    opt.add_stay_close(training)
+    opt.add_training(training)
+    training.add_argument("--bf16", action="store_true", help="train in mixed precision")
+    opt.add_checkpoints(training)
+    parser.set_defaults(run=run)
 
-    Raises:
-        DatasetError: If the data cannot be read, or has no usable columns.
-        ModelLoadError: If the model is no static model.
-        OutputExistsError: If the output exists.
-    """
-    check_output(options.out, overwrite=options.overwrite)
-    data = read_all(options)
-    model = load_trainable(options.model)
-    if options.binary:
-        model.append(Binarize())
-    rows = sum(len(part.rows) for part in data.values())
-    train_and_report(model, data, options, echo, stay_close=options.stay_close)
-    made_from = [
-        f"{options.model}, every row of its table",
-        f"Fine-tuned on {rows:,} rows of {', '.join(options.datasets)}, held to its start with strength "
-        f"{options.stay_close:g}",
-    ]
-    save_static_model(model, options.out, made_from, overwrite=options.overwrite)
-    echo(f"Saved {options.out}. Use it: SentenceTransformer({str(options.out)!r})")
+
+def run(options: argparse.Namespace) -> None:
+    """Fine-tune, and print the report."""
+    opt.check_json(options)
+    result = wordllama_st.finetune(**opt.recipe_arguments(options))
+    opt.print_report(result.report, options)
+    opt.print_saved(options.path)

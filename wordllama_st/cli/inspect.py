@@ -121,3 +121,23 @@ def _size(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} bytes"
+
+
+def add_command(commands):  # type: ignore
+    from wordllama_st.cli import options as opt
+
+    parser = opt.command(commands, "inspect", "x", "x")
+    parser.add_argument("source")
+    opt.add_source_options(parser)
+    add_arguments(parser)
+
+    def go(options):  # type: ignore
+        from wordllama_st.codebook.find import find_table
+
+        run(
+            find_table(options.source, tensor_name=options.tensor_name, revision=options.revision, token=options.token),
+            options,
+            echo=print,
+        )
+
+    parser.set_defaults(run=go)

@@ -1,45 +1,162 @@
-"""What the commands' declarations share: outputs, kinds of numbers, and what must not be overwritten."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from wordllama_st.errors import OutputExistsError
+from wordllama_st.storage.staging import check_output_file, staged_file
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-ST = ("st", "torch", "sentence_transformers")
-TRAIN = ("train", "torch", "sentence_transformers", "datasets", "accelerate")
+#: What a command's namespace has beside the arguments of its recipe.
+_OWN = ("command", "run", "json")
+
+
+class Report(Protocol):
+    """What a command prints, and writes as JSON."""
+
+    def to_json(self) -> str: ...
 
 
 def command(commands: Commands, name: str, summary: str, description: str) -> argparse.ArgumentParser:
-    """Declare a command: its name, a line for the list of all, and what its own help begins with."""
+    """Declare a command: its name, its line in the list of commands, and the description that its help begins with."""
     return commands.add_parser(name, help=summary, description=description)
 
 
+def recipe_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return a command's options as arguments of its recipe; progress is shown on a terminal."""
+    arguments = {name: value for name, value in vars(options).items() if name not in _OWN}
+    return arguments | {"show_progress_bar": sys.stderr.isatty()}
+
+
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
-    """Declare the output, and whether it may replace what is there."""
-    parser.add_argument("--out", "-o", type=Path, required=True, metavar="DIR", help=what)
+    """Declare --out, the output directory, and --overwrite."""
+    parser.add_argument("--out", "-o", dest="path", type=Path, required=True, metavar="DIR", help=what)
     add_overwrite(parser)
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """Declare whether the output may replace what is there."""
+    """Declare --overwrite."""
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
 
 
-def check_apart(output: Path, *sources: str) -> None:
-    """Refuse an output that would replace what it is made from."""
-    for source in map(Path, sources):
-        if source.exists() and source.resolve().is_relative_to(output.resolve()):
-            raise OutputExistsError(f"{output} is, or holds, what it would be made from; choose another output.")
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Declare --json."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON, too")
+
+
+def check_json(options: argparse.Namespace) -> None:
+    """Refuse an existing file for the JSON report, before any work is done."""
+    if options.json is not None:
+        check_output_file(options.json, overwrite=options.overwrite)
+
+
+def print_report(report: Report, options: argparse.Namespace) -> None:
+    """Print a report, and write it as JSON if asked to."""
+    print(report)
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        with staged_file(options.json) as staging:
+            staging.write_text(report.to_json() + "\n", encoding="utf-8")
+        print(options.json)
+
+
+def print_saved(path: Path) -> None:
+    """Say where a static model was saved, and how to use it."""
+    print(f"Saved {path}. Use it: SentenceTransformer({str(path)!r})")
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a codebook's source."""
+    parser.add_argument(
+        "--tensor-name", metavar="KEY", help="the token table's key, if the architecture is unknown to transformers"
+    )
+    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of the Hub repository")
+    parser.add_argument("--token", help="for gated and private repositories (default: that of `hf auth login`)")
+
+
+def add_datasets(parser: argparse.ArgumentParser) -> None:
+    """Declare training data."""
+    parser.add_argument(
+        "datasets",
+        nargs="+",
+        metavar="dataset",
+        help=".csv, .tsv, .json, .jsonl or .parquet file, or the id of a Hub dataset; several are trained together",
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--columns", nargs="+", metavar="NAME", help="the columns to use, in order (default: all)")
+    data.add_argument("--split", default="train", help="split of a Hub dataset (default: %(default)s)")
+    add_hold_out(data, 0.1)
+    data.add_argument(
+        "--mine-negatives",
+        type=positive,
+        metavar="N",
+        help="give each pair N texts of other pairs as hard negatives, those that the untrained model finds nearest",
+    )
+
+
+def add_hold_out(group: argparse._ArgumentGroup, share: float) -> None:
+    """Declare --hold-out."""
+    group.add_argument(
+        "--hold-out",
+        type=proper_share,
+        default=share,
+        metavar="SHARE",
+        help="share of the data to evaluate on (default: %(default)s)",
+    )
+
+
+def add_dims(group: argparse._ArgumentGroup) -> None:
+    """Declare --dims and --binary, what embeddings are trained for."""
+    group.add_argument(
+        "--dims",
+        type=positive,
+        nargs="+",
+        metavar="DIM",
+        help="Matryoshka dims (default: DIM and its halves down to 64)",
+    )
+    group.add_argument("--binary", action="store_true", help="train sign embeddings, by straight-through estimation")
+
+
+def add_training(
+    group: argparse._ArgumentGroup, epochs: float = 3.0, batch_size: str = "default: 256, fewer for little data"
+) -> None:
+    """Declare the hyperparameters of training."""
+    group.add_argument("--epochs", type=positive_real, default=epochs, help="default: %(default)s")
+    group.add_argument("--batch-size", type=positive, metavar="ROWS", help=batch_size)
+    group.add_argument(
+        "--learning-rate",
+        type=positive_real,
+        metavar="LR",
+        help="default: 1e-3 for a projection, 0.05 of its root mean square for a table whose rows are trained",
+    )
+    group.add_argument("--seed", type=int, default=42, help="default: %(default)s")
+
+
+def add_checkpoints(group: argparse._ArgumentGroup) -> None:
+    """Declare --checkpoint-dir."""
+    group.add_argument(
+        "--checkpoint-dir", type=Path, metavar="DIR", help="keep checkpoints in DIR, and resume from the last of them"
+    )
+
+
+def add_stay_close(group: argparse._ArgumentGroup) -> None:
+    """Declare --stay-close."""
+    group.add_argument(
+        "--stay-close",
+        type=not_negative,
+        default=30.0,
+        metavar="STRENGTH",
+        help="how strongly each token's embedding is held to its start (default: %(default)s)",
+    )
 
 
 def positive(text: str) -> int:
-    """A whole number from one up."""
+    """Parse a positive integer."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
@@ -47,7 +164,7 @@ def positive(text: str) -> int:
 
 
 def positive_real(text: str) -> float:
-    """A number above zero."""
+    """Parse a positive number."""
     number = float(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
@@ -55,7 +172,7 @@ def positive_real(text: str) -> float:
 
 
 def not_negative(text: str) -> float:
-    """A number from zero up."""
+    """Parse a number that is not negative."""
     number = float(text)
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number from zero up")
@@ -63,7 +180,7 @@ def not_negative(text: str) -> float:
 
 
 def proper_share(text: str) -> float:
-    """A share from 0 up to 1."""
+    """Parse a share from 0 up to, but not including, 1."""
     share = float(text)
     if not 0 <= share < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a share from 0 up to 1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from wordllama_st.data.datasets import FILE_FORMATS, check_utf8, is_text, read_rows
@@ -45,3 +45,9 @@ def _table(file: Path) -> Iterator[str | None]:
     columns = [column for column in rows.column_names if is_text(rows, column)]
     for row in rows.select_columns(columns) if columns else ():
         yield from (row[column] for column in columns)
+
+
+def as_texts(texts: Iterable[str | Path]) -> Iterator[str]:
+    """Yield each text (str) as it is, and those of each file (Path) as :func:`read_texts` reads them."""
+    for text in texts:
+        yield from read_texts([text]) if isinstance(text, Path) else (text,)

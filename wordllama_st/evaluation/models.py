@@ -23,7 +23,7 @@ from wordllama_st.static.formats import sentence_transformers as stock_format
 from wordllama_st.static.formats.load import read_static_model
 from wordllama_st.static.similarity import Vectors
 from wordllama_st.static.table import StaticTable
-from wordllama_st.training.load import load_model
+from wordllama_st.training.load import model_from_pretrained
 
 #: A directory, a released name or a Hub id; or a model that is loaded.
 ModelSource: TypeAlias = str | Path | SentenceTransformer | StaticEncoder
@@ -107,7 +107,7 @@ def _load(source: str, directory: Path | None) -> StaticTable | SentenceTransfor
         if not _is_stock(directory):
             raise refused
         if _is_trained(directory):
-            return load_model(directory)
+            return model_from_pretrained(directory)
     try:
         return SentenceTransformer(source)
     except Exception as error:  # whatever the model's modules and the libraries behind them come up with

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +18,20 @@ from wordllama_st.errors import ModelLoadError, OutputExistsError, reason
 OVERWRITABLE = ("modules.json", "codebook.json", "tokenizers/tokenizer.json")
 
 
-def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
+def check_output(path: str | Path | None, *, overwrite: bool = False, sources: Iterable[object] = ()) -> None:
     """Refuse an output directory that exists, before any work is done for it.
+
+    Args:
+        path: The output directory; None, where nothing is saved, is fine.
+        overwrite: Whether it may replace a model or codebook.
+        sources: What the output is made from. Those that are paths on disk must not be replaced by it.
 
     Raises:
         OutputExistsError: If ``path`` is a file; or a directory with content, unless ``overwrite`` is set and the
-            content is a model or a codebook.
+            content is a model or a codebook; or if it is or contains one of the sources.
     """
+    if path is None:
+        return
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise OutputExistsError(f"{path} is a file; the output is a directory.")
@@ -33,7 +40,9 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
             raise OutputExistsError(f"{path} already exists; choose another output, or overwrite it on purpose.")
         if not any((path / name).is_file() for name in OVERWRITABLE):
             raise OutputExistsError(f"{path} holds something that is no model or codebook, and is not overwritten.")
-    return path
+    for source in (Path(source) for source in sources if isinstance(source, (str, Path))):
+        if source.exists() and source.resolve().is_relative_to(path.resolve()):
+            raise OutputExistsError(f"{path} is, or holds, what it would be made from; choose another output.")
 
 
 def check_output_file(path: Path, *, overwrite: bool = False) -> None:
@@ -57,7 +66,8 @@ def staged_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     Raises:
         OutputExistsError: As :func:`check_output`.
     """
-    path = check_output(path, overwrite=overwrite).absolute()
+    check_output(path, overwrite=overwrite)
+    path = Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     content, replaced = staging / path.name, staging / "replaced"

@@ -1,9 +1,10 @@
-"""From a codebook to a model that the library's Trainer trains."""
+"""Models over a codebook: LLMTokenEmbedding, WeightedPool and Projection, ready to be trained."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, cast
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -13,6 +14,8 @@ from wordllama_st.codebook import Codebook
 from wordllama_st.errors import ArgumentError
 from wordllama_st.modules import LLMTokenEmbedding, Projection, WeightedPool
 from wordllama_st.modules.activations import inverse
+from wordllama_st.static import released
+from wordllama_st.static.formats import sentence_transformers as static_format
 from wordllama_st.training.initialize import (
     RANK_A,
     frequency_weights,
@@ -21,8 +24,45 @@ from wordllama_st.training.initialize import (
     stopword_weights,
     token_frequencies,
 )
+from wordllama_st.training.load import model_from_pretrained
+from wordllama_st.training.static_model import model_name
 
 TokenWeights = Literal["ones", "stopwords", "rank", "corpus"]
+
+
+def build_or_continue(
+    source: str | Path | Codebook | SentenceTransformer, *, max_seq_length: int | None = None, **building: Any
+) -> SentenceTransformer:
+    """Build a model over a codebook, or take one trained before to be trained further.
+
+    Args:
+        source: A codebook or what :meth:`Codebook.from_pretrained` takes; or a trained model or its directory.
+        max_seq_length: Tokens of a text beyond this number are left out in training; None changes nothing.
+        **building: Arguments of :func:`build_model`; those that are None are left out. The projection starts from the
+            identity for the table of a static model, and from principal components for any other.
+
+    Raises:
+        ArgumentError: If an argument of :func:`build_model` is given for a trained model.
+        CodebookError: If the codebook is not usable; likewise CodebookNotFoundError and ModelLoadError.
+    """
+    given = {name: value for name, value in building.items() if value is not None}
+    is_static = isinstance(source, (str, Path)) and static_format.find(Path(source)) is not None
+    if isinstance(source, SentenceTransformer) or (
+        isinstance(source, (str, Path)) and (Path(source) / static_format.MODULES_FILE).is_file() and not is_static
+    ):
+        if given:
+            raise ArgumentError(
+                f"{model_name(source)} is a trained model, to be trained further as it is; --"
+                f"{next(iter(given)).replace('_', '-')} is for building a new one."
+            )
+        model = source if isinstance(source, SentenceTransformer) else model_from_pretrained(source)
+        if max_seq_length is not None:
+            model.max_seq_length = max_seq_length
+        return model
+    codebook = source if isinstance(source, Codebook) else Codebook.from_pretrained(source)
+    is_embedder = is_static or released.is_released(codebook.provenance.source or "")
+    start = {"initialize": "identity" if is_embedder else "pca", "max_seq_length": max_seq_length}
+    return build_model(codebook, **(start | given))
 
 
 def build_model(
@@ -36,7 +76,7 @@ def build_model(
     activation: str = "gelu",
     max_seq_length: int | None = None,
 ) -> SentenceTransformer:
-    """Put an embedder together: the table, the weighted mean, the projection.
+    """Build an embedder over a codebook: its token table, a weighted mean and a projection.
 
     Args:
         codebook: The token table [V, D].

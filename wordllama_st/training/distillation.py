@@ -1,12 +1,12 @@
-"""Distillation: a static model learns from any SentenceTransformer, on plain text.
+"""Distillation of a SentenceTransformer into a static model, from unlabelled text.
 
-In three steps, each of which starts where the one before it ended: the projection that least squares gives, without a
-step of training; projection and token weights; every row of the table.
+There are three steps, each of which starts from the result of the one before: a projection by least squares, without
+training; training of the projection and token weights; training of every row of the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +15,73 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.sampler import BatchSamplers
 from torch import nn
 
-from wordllama_st.errors import ArgumentError
+from wordllama_st.data.texts import as_texts
+from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.modules import Projection
 from wordllama_st.training.losses import DistillationLoss
 from wordllama_st.training.supervised import check_dims, default_learning_rate
-from wordllama_st.training.trainer import fit
+from wordllama_st.training.trainer import run_trainer
 
-#: Texts that tell where the teacher's components and the least-squares projection lie; more change neither.
+#: Texts that determine the principal axes and the least-squares projection; more change neither.
 SAMPLE = 100_000
 #: Texts that are pooled or rotated at a time.
 CHUNK = 4096
-#: Of the mean variance, added to all: keeps directions that the sample hardly shows from blowing up.
+#: Ridge penalty, relative to the mean variance.
 RIDGE = 1e-3
 
-#: Texts per step: as many as this where there are many, since each is held against all others of its batch, and a
-#: twentieth of them where there are few, for an epoch of one step or two teaches nothing.
+#: Bounds of the default batch size, a twentieth of the texts: large, since each text is compared with all others of its
+#: batch, but an epoch of one or two steps trains nothing.
 LARGEST_BATCH, SMALLEST_BATCH = 1024, 32
-EPOCHS = 2
+
+#: With fewer distinct texts than this, there is nothing to distill from.
+MIN_TEXTS = 100
+#: This share of the texts is held out, up to the limit.
+HELD_OUT_TEXTS_SHARE, MAX_HELD_OUT_TEXTS = 0.02, 2000
+
+
+def distinct_texts(texts: Iterable[str | Path]) -> list[str]:
+    """Read the texts to distill on, each once.
+
+    Raises:
+        DatasetError: If a file cannot be read, or there are fewer than ``MIN_TEXTS`` distinct texts.
+    """
+    distinct = list(dict.fromkeys(as_texts(texts)))
+    if len(distinct) < MIN_TEXTS:
+        raise DatasetError(f"There are {len(distinct)} different texts; distillation needs at least {MIN_TEXTS}.")
+    return distinct
+
+
+def num_held_out(num_texts: int) -> int:
+    """Return how many texts are held out, to compare the student with the teacher on texts it was not trained on."""
+    return min(MAX_HELD_OUT_TEXTS, round(HELD_OUT_TEXTS_SHARE * num_texts))
+
+
+def cosine_to_teacher(
+    student: SentenceTransformer, texts: list[str], embeddings: npt.NDArray[np.floating[Any]]
+) -> float:
+    """Return the mean cosine similarity of a student's embeddings [n, d] and the teacher's leading d dimensions."""
+    encoded = torch.as_tensor(student.encode(texts, batch_size=1024, convert_to_numpy=True)).float()
+    targets = torch.from_numpy(embeddings[:, : encoded.shape[1]].astype(np.float32))
+    return float(F.cosine_similarity(encoded, targets).mean())
 
 
 def pca_rotate(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArray[np.float16]:
-    """Turn a teacher's vectors so that their first dimensions matter most; lengths and cosines stay as they are.
+    """Rotate embeddings onto their principal axes.
 
-    The axes are the uncentred principal ones, so that the first d dimensions keep the dot products best, for every d:
-    a student that learns them is a Matryoshka model without a loss for it.
+    Norms and cosine similarities are unchanged; leading dimensions carry the most variance. The axes are those of the
+    uncentred embeddings, so that the first d dimensions preserve dot products best, for every d: a student of them is a
+    Matryoshka model without a loss for it.
 
     Args:
         vectors: [n, D].
-        seed: For the sample that stands for many.
+        seed: Of the sample of 100,000 that determines the axes.
 
     Returns:
-        [n, D].
+        [n, D], in float16.
     """
     sample = vectors[_sample(len(vectors), seed)].astype(np.float32)
     _, axes = np.linalg.eigh(sample.T @ sample)
@@ -104,15 +136,15 @@ def train_distillation(
     dims: Sequence[int] | None = None,
     temperature: float = 0.1,
     similarity_weight: float = 1.0,
-    epochs: float = EPOCHS,
+    epochs: float = 2.0,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     seed: int = 42,
     checkpoint_dir: str | Path | None = None,
-    show_progress_bar: bool = True,
+    show_progress_bar: bool | None = None,
     **arguments: Any,
-) -> SentenceTransformerTrainer:
-    """Train a model in place to take after a teacher, with the library's Trainer.
+) -> float:
+    """Train a model in place on a teacher's embeddings, with the Trainer of sentence-transformers.
 
     Args:
         model: As :func:`~wordllama_st.build_model` makes it, of which projection and token weights are trained; or a
@@ -131,7 +163,7 @@ def train_distillation(
         **arguments: Any other of the library's ``SentenceTransformerTrainingArguments``.
 
     Returns:
-        The trainer, after training.
+        The duration of training, in seconds.
 
     Raises:
         ArgumentError: If there are not as many vectors as texts, the teacher has fewer than d dimensions, or a
@@ -147,7 +179,7 @@ def train_distillation(
     batch_size = min(batch_size, len(texts))  # the last batch is left out if it is short, and must not be the only one
     settings: dict[str, Any] = {"batch_sampler": BatchSamplers.BATCH_SAMPLER, "dataloader_drop_last": True} | arguments
     rows = Dataset.from_dict({"text": list(texts), "label": range(len(texts))})
-    return fit(
+    return run_trainer(
         model,
         {"texts": rows},
         {"texts": DistillationLoss(model, vectors, dims, temperature, similarity_weight)},

@@ -18,8 +18,8 @@ LIBRARY = "sentence_transformers."
 OWN_MODULES: tuple[type[Module], ...] = (Binarize, LLMTokenEmbedding, Projection, WeightedPool)
 
 
-def load_model(path: str | Path, *, device: str | None = None) -> SentenceTransformer:
-    """Load a model that ``save_pretrained`` wrote, admitting only this package's modules and the library's.
+def model_from_pretrained(path: str | Path, *, device: str | None = None) -> SentenceTransformer:
+    """Load a trained, un-baked model that ``save_pretrained`` wrote.
 
     The stock class loads it too, with ``trust_remote_code=True``, as it must for any module that is not its own. That
     flag lets a model run whatever code it names; here the names are checked instead, and none is imported that is not

@@ -1,4 +1,4 @@
-"""Static models to train further: every row of the table, by the library's own module for it."""
+"""Static models whose table is trained, every row of it, as a StaticEmbedding of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sentence_transformers.base.modules import Normalize
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor
 
-from wordllama_st.errors import ArgumentError
+from wordllama_st.errors import ArgumentError, ModelLoadError
 from wordllama_st.modules.stock import static_modules
 from wordllama_st.static.formats import sentence_transformers as stock_format
 from wordllama_st.static.formats.load import read_static_model
@@ -23,18 +23,23 @@ from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.tokenizer import plain_tokenizer
 
 
-def load_trainable(source: str | Path) -> SentenceTransformer:
+def static_model_from_pretrained(source: str | Path | SentenceTransformer) -> SentenceTransformer:
     """Load a static model so that every row of its table can be trained.
 
     Args:
-        source: As :meth:`~wordllama_st.StaticEncoder.from_pretrained` has it.
+        source: What :meth:`~wordllama_st.StaticEncoder.from_pretrained` takes; or a model over a static table, which is
+            returned as it is.
 
     Returns:
-        A stock model over a table in float32, whatever it was, in memory of its own.
+        A stock model whose table [V, d] is in float32 and in memory of its own.
 
     Raises:
-        ModelLoadError: If what is there is no static model; likewise ModelUnavailableError and UnknownModelError.
+        ModelLoadError: If the model is not static; likewise ModelUnavailableError and UnknownModelError.
     """
+    if isinstance(source, SentenceTransformer):
+        if not is_static_model(source):
+            raise ModelLoadError(f"The model begins with {type(source[0]).__name__}, not a static table; bake it.")
+        return source
     table = read_static_model(source)
     weight = np.array(table.expanded(), np.float32)  # a copy: what was loaded is a mapping of its file
     settings: dict[str, Any] = {
@@ -48,12 +53,12 @@ def load_trainable(source: str | Path) -> SentenceTransformer:
 
 
 def is_static_model(model: SentenceTransformer) -> bool:
-    """Whether a model is a table and its mean, so that training it trains the table's rows."""
+    """Tell whether a model is a token table and a mean."""
     return isinstance(model[0], StaticEmbedding)
 
 
 def embedding_weight(model: SentenceTransformer) -> Tensor:
-    """The table [V, d] of a static model, as the parameter that training changes."""
+    """Return the table [V, d] of a static model, as the parameter that is trained."""
     embedding = model[0]
     assert isinstance(embedding, StaticEmbedding)
     table: Tensor = embedding.embedding.weight
@@ -63,19 +68,19 @@ def embedding_weight(model: SentenceTransformer) -> Tensor:
 def save_static_model(
     model: SentenceTransformer,
     path: str | Path,
-    made_from: Sequence[str],
+    origin: Sequence[str],
     *,
     scores: Sequence[EvalResult] = (),
     overwrite: bool = False,
 ) -> None:
-    """Write a static model that was trained, in the layout that sentence-transformers 3.2 and later load.
+    """Save a static model in the layout that sentence-transformers 3.2 and later load.
 
     Args:
-        model: As :func:`load_trainable` returns it; a last ``Binarize`` is left to ``encode(precision="ubinary")``.
+        model: A model over a static table; a last ``Binarize`` is left to ``encode(precision="ubinary")``.
         path: Directory to save to; it appears when it is complete.
-        made_from: Statements for the model card.
-        scores: What was measured of it, for the card.
-        overwrite: Whether to replace what is there.
+        origin: What the model was made from, statements for the model card.
+        scores: Evaluation results for the model card.
+        overwrite: Whether to replace what is at ``path``.
 
     Raises:
         ArgumentError: If the model is not static.
@@ -91,5 +96,13 @@ def save_static_model(
     weight = embedding_weight(model).detach().cpu().numpy()
     normalize = any(isinstance(module, Normalize) for module in model)
     table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize)
-    card = static_model_card(Path(path).name, (table.num_tokens, table.dim), list(made_from), list(scores))
+    card = static_model_card(Path(path).name, (table.num_tokens, table.dim), list(origin), list(scores))
     stock_format.save(table, path, card=card, settings=settings, overwrite=overwrite)
+
+
+def model_name(model: object) -> str:
+    """Return the name of a model for the card of another: its source, or what its own card calls it."""
+    if not isinstance(model, SentenceTransformer):
+        return str(model)
+    card = model.model_card_data
+    return card.model_id or card.model_name or card.base_model or "a model in memory"

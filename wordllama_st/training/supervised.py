@@ -1,13 +1,14 @@
-"""Training: the library's own Trainer and losses, with the settings that suit a model of this kind."""
+"""Supervised training on pairs, triplets and scored pairs, with the losses and evaluators of sentence-transformers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.sentence_transformer.evaluation import (
     EmbeddingSimilarityEvaluator,
@@ -21,18 +22,73 @@ from sentence_transformers.sentence_transformer.losses import (
 from sentence_transformers.util import cos_sim
 from torch import nn
 
-from wordllama_st.data.datasets import SCORE, Kind, TrainingData
+from wordllama_st.data.datasets import SCORE, Kind, TrainingData, infer_training_data, read_training_data
 from wordllama_st.errors import ArgumentError, DatasetError
+from wordllama_st.modules import Binarize
+from wordllama_st.training.checkpoints import last_complete_checkpoint
+from wordllama_st.training.hard_negatives import add_hard_negatives
 from wordllama_st.training.losses import L2SPLoss
+from wordllama_st.training.report import DatasetReport, ScoreChange, TrainingReport
 from wordllama_st.training.static_model import embedding_weight, is_static_model
-from wordllama_st.training.trainer import fit
+from wordllama_st.training.trainer import run_trainer
 
+#: A file, the id of a Hub dataset, or a dataset in memory.
+DatasetSource: TypeAlias = str | Path | Dataset
+
+#: The default strength of L2-SP for a static model, found by measuring.
+STAY_CLOSE = 30.0
 #: Far above a transformer's: what is trained is one linear layer and one number per token.
 PROJECTION_LEARNING_RATE = 1e-3
 #: For the rows of a table, in its own root mean square: Adam's steps have a length of their own, and tables differ in
 #: scale by a factor of fifteen.
 RELATIVE_ROWS_LEARNING_RATE = 0.05
 SMALLEST_MATRYOSHKA_DIM = 64
+#: With fewer rows than this, none are held out: a score on one or two says nothing.
+MIN_ROWS_TO_HOLD_OUT = 20
+#: The evaluators' metrics that are reported of each kind of data, and their names for people.
+_RETRIEVAL = {"cosine_recall@10": "recall@10", "cosine_mrr@10": "MRR@10"}
+_METRICS = {
+    Kind.PAIRS: _RETRIEVAL,
+    Kind.TRIPLETS: _RETRIEVAL,
+    Kind.SCORED_PAIRS: {"spearman_cosine": "Spearman correlation"},
+}
+
+
+def as_list(sources: DatasetSource | Sequence[DatasetSource]) -> list[DatasetSource]:
+    """Return one source or several as a list."""
+    return [sources] if isinstance(sources, (str, Path, Dataset)) else list(sources)
+
+
+def read_datasets(
+    sources: DatasetSource | Sequence[DatasetSource], columns: Sequence[str] | None = None, split: str = "train"
+) -> dict[str, TrainingData]:
+    """Read one dataset or several.
+
+    Args:
+        sources: Files, ids of Hub datasets or datasets in memory.
+        columns: The columns to use, in order; all if None.
+        split: The split of Hub datasets.
+
+    Returns:
+        Training data by name: of a file its stem, if that tells it from the others.
+
+    Raises:
+        DatasetError: If one cannot be read, or has no usable columns.
+        ArgumentError: If one is named twice, or there are none.
+    """
+    listed = as_list(sources)
+    names = [f"dataset {i}" if isinstance(source, Dataset) else str(source) for i, source in enumerate(listed, 1)]
+    if not names:
+        raise ArgumentError("There are no datasets to train on.")
+    if len(set(names)) < len(names):
+        raise ArgumentError(f"A dataset is named twice in {', '.join(names)}.")
+    stems = [Path(name).stem for name in names]
+    return {
+        key: infer_training_data(source, columns, name)
+        if isinstance(source, Dataset)
+        else read_training_data(name, columns, split)
+        for key, name, source in zip(stems if len(set(stems)) == len(stems) else names, names, listed, strict=True)
+    }
 
 
 def matryoshka_dims(dim: int) -> list[int]:
@@ -100,16 +156,29 @@ def make_evaluator(data: TrainingData, name: str = "held-out", truncate_dim: int
 
 
 def retrieval_scores(model: SentenceTransformer, parts: dict[str, TrainingData]) -> dict[str, float]:
-    """nDCG@10 of finding each anchor's text among all of its part's, for held-out pairs in several parts."""
-    scores = {name: cast(dict[str, float], make_evaluator(part, name)(model)) for name, part in parts.items()}
-    return {name: found[f"{name}_cosine_ndcg@10"] for name, found in scores.items()}
+    """Score retrieval among held-out pairs: find each anchor's text among all texts of its part.
+
+    Returns:
+        nDCG@10 by part; and, as ``"mean"``, over all pairs of all parts.
+    """
+    found = {name: cast(dict[str, float], make_evaluator(part, name)(model)) for name, part in parts.items()}
+    scores = {name: of_part[f"{name}_cosine_ndcg@10"] for name, of_part in found.items()}
+    rows = {name: len(part.rows) for name, part in parts.items()}
+    mean = sum(scores[name] * rows[name] for name in parts) / sum(rows.values())
+    return scores | {"mean": mean}
 
 
-def mean_score(parts: dict[str, TrainingData], scores: dict[str, float]) -> float:
-    """The mean over the pairs of all parts, each pair counting alike."""
-    return sum(scores[name] * len(part.rows) for name, part in parts.items()) / sum(
-        len(part.rows) for part in parts.values()
-    )
+def _evaluate(model: SentenceTransformer, held_out: dict[str, TrainingData], dims: Sequence[int]) -> dict[str, float]:
+    """Score a model on held-out rows at each dim; the evaluators record the scores in its model card too."""
+    found: dict[str, float] = {}
+    for part_name, part in held_out.items():
+        label, prefix = (f"held-out-{part_name}", f"{part_name}: ") if len(held_out) > 1 else ("held-out", "")
+        for dim in dims:
+            name = f"{label}-{dim}"
+            scores = cast(dict[str, float], make_evaluator(part, name, dim)(model))
+            for metric, shown in _METRICS[part.kind].items():
+                found[f"{prefix}{shown}, {dim} dims"] = scores[f"{name}_{metric}"]
+    return found
 
 
 def retrieval_evaluator(
@@ -145,26 +214,26 @@ def train_supervised(
     epochs: float = 3,
     batch_size: int | None = None,
     learning_rate: float | None = None,
-    stay_close: float = 0.0,
+    stay_close: float | None = None,
     seed: int = 42,
     checkpoint_dir: str | Path | None = None,
     save_steps: int = 500,
-    show_progress_bar: bool = True,
+    show_progress_bar: bool | None = None,
     **arguments: Any,
-) -> SentenceTransformerTrainer:
-    """Train a model in place, with the library's Trainer.
+) -> float:
+    """Train a model in place, with the Trainer of sentence-transformers.
 
     Args:
         model: As :func:`~wordllama_st.build_model` makes it, of which projection and token weights are trained; or a
-            static one, as :func:`~wordllama_st.training.static_model.load_trainable` loads it, every row of which is trained.
+            static one, as :func:`~wordllama_st.training.static_model.static_model_from_pretrained` loads it, every row of which is trained.
         data: What to train on; several by name are trained together, each batch from one of them.
         dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
         epochs: Times to go over the data.
         batch_size: Rows per step; see :func:`default_batch_size` if None.
         learning_rate: Of the projection (the token weights take ten times that), or of the rows. None takes what
             suits the model.
-        stay_close: For a static model, how much the rows are held to where they start, see
-            :class:`~wordllama_st.training.losses.L2SPLoss`; rows that no text uses stay there anyway.
+        stay_close: For a static model, how strongly the rows are held to their start, see
+            :class:`~wordllama_st.training.losses.L2SPLoss`; 30 if None. Rows that no text uses never move.
         seed: Fixes the order of the rows.
         checkpoint_dir: Where to keep checkpoints, every ``save_steps``; if it has some, training goes on from the
             last complete one. None keeps none.
@@ -173,7 +242,7 @@ def train_supervised(
         **arguments: Any other of the library's ``SentenceTransformerTrainingArguments``, such as ``bf16=True``.
 
     Returns:
-        The trainer, after training.
+        The duration of training, in seconds.
 
     Raises:
         ArgumentError: If a Matryoshka dim is larger than the model's, the checkpoints are another run's, or training
@@ -183,12 +252,13 @@ def train_supervised(
     width = model.get_embedding_dimension() or 1
     dims = check_dims(dims, width)
     losses = {name: make_loss(model, part.kind, dims) for name, part in parts.items()}
-    is_static = is_static_model(model)
+    if stay_close is None:
+        stay_close = STAY_CLOSE if is_static_model(model) else 0.0
     if stay_close:
-        if not is_static:
-            raise ArgumentError("Staying close is for static models, whose rows are trained; this one has none.")
+        if not is_static_model(model):
+            raise ArgumentError("stay_close is for static models, whose rows are trained; this one has none.")
         losses = {name: L2SPLoss(loss, model, stay_close) for name, loss in losses.items()}
-    return fit(
+    return run_trainer(
         model,
         {name: part.rows for name, part in parts.items()},
         losses,
@@ -204,7 +274,9 @@ def train_supervised(
     )
 
 
-def hold_out(data: TrainingData, share: float, limit: int = 2000, seed: int = 42) -> tuple[TrainingData, TrainingData]:
+def hold_out_rows(
+    data: TrainingData, share: float, limit: int = 2000, seed: int = 42
+) -> tuple[TrainingData, TrainingData]:
     """Split rows off for evaluation: (the rest, the held-out rows)."""
     count = min(limit, max(1, round(len(data.rows) * share)))
     if len(data.rows) - count < 2:
@@ -214,3 +286,58 @@ def hold_out(data: TrainingData, share: float, limit: int = 2000, seed: int = 42
     parts = data.rows.train_test_split(test_size=count, seed=seed)
     rest, held_out = (replace(data, rows=parts[split]) for split in ("train", "test"))
     return rest, held_out
+
+
+def train_and_evaluate(
+    model: SentenceTransformer,
+    data: dict[str, TrainingData],
+    *,
+    hold_out: float,
+    mine_negatives: int | None,
+    dims: Sequence[int] | None,
+    binary: bool,
+    checkpoint_dir: str | Path | None,
+    seed: int,
+    **arguments: Any,
+) -> TrainingReport:
+    """Train a model in place, and compare it with its start on rows that are held out.
+
+    Args:
+        model: As for :func:`train_supervised`; with ``binary`` it gets a last ``Binarize``, unless it has one.
+        data: What to train on, by name.
+        hold_out: The share of the rows to hold out, from 20 rows on.
+        mine_negatives: Hard negatives per pair; None mines none.
+        dims: Matryoshka dims.
+        binary: Whether to train sign embeddings.
+        checkpoint_dir: As for :func:`train_supervised`.
+        seed: Of the split and of the order of the rows.
+        **arguments: The others of :func:`train_supervised`.
+    """
+    if binary and not isinstance(model[-1], Binarize):
+        model.append(Binarize())
+    dims = check_dims(dims, model.get_embedding_dimension() or 1)
+    train, held_out, reports = {}, {}, []
+    for name, part in data.items():
+        train[name] = part
+        if hold_out and len(part.rows) >= MIN_ROWS_TO_HOLD_OUT:
+            train[name], held_out[name] = hold_out_rows(part, hold_out, seed=seed)
+        if mine_negatives:
+            train[name] = add_hard_negatives(model, train[name], mine_negatives)
+        reports.append(
+            DatasetReport(
+                name=part.name,
+                kind=part.kind.value,
+                rows=len(part.rows),
+                held_out=len(held_out[name].rows) if name in held_out else 0,
+                mined=len(train[name].rows) if mine_negatives else None,
+                columns=part.used,
+                ignored=part.ignored,
+                loss=describe_loss(train[name].kind, dims),
+            )
+        )
+    before = _evaluate(model, held_out, dims)
+    checkpoint = last_complete_checkpoint(Path(checkpoint_dir)) if checkpoint_dir else None
+    seconds = train_supervised(model, train, dims=dims, checkpoint_dir=checkpoint_dir, seed=seed, **arguments)
+    after = _evaluate(model, held_out, dims)
+    scores = tuple(ScoreChange(metric, before[metric], after[metric]) for metric in after)
+    return TrainingReport(tuple(reports), scores, seconds, checkpoint)

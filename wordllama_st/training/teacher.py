@@ -1,4 +1,4 @@
-"""A teacher's vectors of many texts, computed once and kept on disk."""
+"""The embeddings of a teacher, computed once and kept on disk."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.numpy import load_file, save_file
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import SentenceTransformer, SimilarityFunction
 from torch import Tensor
 from tqdm.autonotebook import tqdm
 
@@ -49,26 +50,50 @@ def check_teacher(teacher: SentenceTransformer) -> None:
     )
 
 
+def load_teacher(
+    source: str | Path | SentenceTransformer, *, bf16: bool = False, similarity: str | None = None
+) -> SentenceTransformer:
+    """Load a teacher, or take one that is loaded.
+
+    Args:
+        source: A SentenceTransformer, its directory or its Hub id.
+        bf16: Load it in bfloat16.
+        similarity: Set its similarity function to this one.
+
+    Raises:
+        ModelLoadError: If it cannot be loaded.
+    """
+    if not isinstance(source, SentenceTransformer):
+        settings: dict[str, Any] = {"model_kwargs": {"dtype": torch.bfloat16}} if bf16 else {}
+        try:
+            source = SentenceTransformer(str(source), **settings)
+        except Exception as error:  # whatever the Hub, the network or the model's files come up with
+            raise ModelLoadError(f"The teacher {source} cannot be loaded: {reason(error)}") from error
+    if similarity:
+        source.similarity_fn_name = SimilarityFunction(similarity)
+    return source
+
+
 def teacher_embeddings(
     teacher: SentenceTransformer,
     texts: Sequence[str],
-    cache: str | Path,
+    cache: str | Path | None,
     *,
-    batch_size: int = 64,
+    batch_size: int = 32,
     prompt_name: str | None = None,
     show_progress_bar: bool | None = None,
 ) -> npt.NDArray[np.float16]:
-    """What a teacher makes of each text, read from a cache directory as far as it is there.
+    """Encode texts with a teacher, and keep the embeddings in a cache directory.
 
-    A run that was interrupted goes on where it stopped, less at most 4,096 texts.
+    What the directory has is read instead of computed: an interrupted run resumes, less at most 4,096 texts.
 
     Args:
         teacher: Any SentenceTransformer of cosine similarity.
-        texts: n of them.
-        cache: A directory for this teacher and these texts; made if it is not there.
-        batch_size: Texts that go through the teacher together.
-        prompt_name: One of the teacher's prompts to put in front of each.
-        show_progress_bar: None shows it when this package logs at INFO, as the library does.
+        texts: n texts.
+        cache: A directory for this teacher and these texts; created if missing. None keeps nothing.
+        batch_size: Texts that the teacher encodes together.
+        prompt_name: One of the teacher's prompts to put in front of each text.
+        show_progress_bar: None shows it when this package logs at INFO.
 
     Returns:
         [n, D], of unit length, in float16.
@@ -81,6 +106,16 @@ def teacher_embeddings(
     check_teacher(teacher)
     if not texts:
         raise ArgumentError("There are no texts for the teacher.")
+    if cache is None:
+        with TemporaryDirectory() as scratch:
+            return teacher_embeddings(
+                teacher,
+                texts,
+                scratch,
+                batch_size=batch_size,
+                prompt_name=prompt_name,
+                show_progress_bar=show_progress_bar,
+            )
     cache = Path(cache)
     _check_cache(cache, {"teacher": fingerprint(teacher), "prompt": prompt_name, "texts": _digest(texts)}, len(texts))
     if show_progress_bar is None:

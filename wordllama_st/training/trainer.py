@@ -1,7 +1,8 @@
-"""Running the library's own Trainer, with the settings that suit models of this kind."""
+"""The Trainer of sentence-transformers, with settings that suit projections, token weights and static tables."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,17 +20,19 @@ from sentence_transformers.base.sampler import BatchSamplers
 from torch import nn
 from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
-from wordllama_st.errors import ArgumentError
+from wordllama_st.errors import TrainingError
 from wordllama_st.modules import LLMTokenEmbedding, WeightedPool
 from wordllama_st.training.checkpoints import check_or_record_run, dataset_sha256, last_complete_checkpoint
 from wordllama_st.training.teacher import fingerprint
 
-#: WeightedPool's parameter, among the names of a model's. A token's weight is met rarely, so its steps are longer.
+logger = logging.getLogger(__name__)
+
+#: Pattern of WeightedPool's parameter. A token occurs in few batches, so the learning rate of its weight is higher.
 TOKEN_WEIGHTS = r"\.weights$"
 TOKEN_WEIGHT_STEPS = 10
 
 
-def fit(
+def run_trainer(
     model: SentenceTransformer,
     datasets: Mapping[str, Dataset],
     losses: Mapping[str, nn.Module],
@@ -40,40 +43,41 @@ def fit(
     seed: int = 42,
     checkpoint_dir: str | Path | None = None,
     save_steps: int = 500,
-    show_progress_bar: bool = True,
+    show_progress_bar: bool | None = None,
     run: Mapping[str, Any] | None = None,
     **arguments: Any,
-) -> SentenceTransformerTrainer:
+) -> float:
     """Train a model in place.
 
     Args:
-        model: What to train.
-        datasets: What to train on, by name; each batch comes from one of them.
-        losses: One for each.
-        epochs: Times to go over the data.
+        model: The model to train.
+        datasets: Training data by name; each batch comes from one dataset.
+        losses: The loss of each dataset.
+        epochs: Passes over the data.
         batch_size: Rows per step.
-        learning_rate: The highest, from which it falls to zero in a straight line; token weights take ten times that.
-        seed: Fixes the order of the rows.
-        checkpoint_dir: Where to keep checkpoints, every ``save_steps``; if it has some, training goes on from the
-            last complete one. None keeps none.
+        learning_rate: The peak, from which it decays linearly to zero; token weights take ten times that.
+        seed: Seed of the order of the rows.
+        checkpoint_dir: Directory of checkpoints; training resumes from the last complete one. None keeps none.
         save_steps: Steps between checkpoints.
-        show_progress_bar: Whether to show one.
-        run: What else tells this run from another one, for ``checkpoint_dir``.
-        **arguments: Any other of the library's ``SentenceTransformerTrainingArguments``.
+        show_progress_bar: None shows it when this package logs at INFO.
+        run: What else identifies the run that the checkpoints belong to.
+        **arguments: Other ``SentenceTransformerTrainingArguments``.
 
     Returns:
-        The trainer, after training.
+        The duration of training, in seconds.
 
     Raises:
-        ArgumentError: If the checkpoints are another run's, or training diverged.
+        TrainingError: If the checkpoints belong to another run, or training diverged.
     """
+    if show_progress_bar is None:
+        show_progress_bar = logger.isEnabledFor(logging.INFO)
     checkpoint = None
     if checkpoint_dir is not None:
         check_or_record_run(
             Path(checkpoint_dir),
             {
                 "model": [repr(module) for module in model],
-                "codebook": _digest_of_table(model),
+                "codebook": _table_sha256(model),
                 "data": {name: dataset_sha256(rows) for name, rows in datasets.items()},
                 "batch size": batch_size,
                 "learning rate": learning_rate,
@@ -90,7 +94,7 @@ def fit(
             "learning_rate": learning_rate,
             "learning_rate_mapping": {TOKEN_WEIGHTS: TOKEN_WEIGHT_STEPS * learning_rate} if weighted else {},
             "lr_scheduler_type": "linear",
-            # A text that is in a batch twice would be its own negative.
+            # A text that is twice in a batch would be its own negative.
             "batch_sampler": BatchSamplers.NO_DUPLICATES,
             "seed": seed,
             "disable_tqdm": not show_progress_bar,
@@ -110,25 +114,22 @@ def fit(
         if show_progress_bar:
             trainer.remove_callback(ProgressCallback)
             trainer.add_callback(TrainingBar)
+        start = time.perf_counter()
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        seconds = time.perf_counter() - start
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise ArgumentError(f"Training diverged. Try a learning rate well below {learning_rate:g}.")
-    return trainer
+        raise TrainingError(f"Training diverged. Try a learning rate well below {learning_rate:g}.")
+    return seconds
 
 
-def _digest_of_table(model: SentenceTransformer) -> str | None:
-    """A sha256 of the table that the model is made from: the frozen one, or the one that is trained itself."""
+def _table_sha256(model: SentenceTransformer) -> str | None:
+    """Return the SHA-256 of a model's frozen table; of a static model, a fingerprint of the whole model."""
     first = model[0]
     return first.codebook.provenance.sha256 if isinstance(first, LLMTokenEmbedding) else fingerprint(model)
 
 
-def since(start: float) -> str:
-    """The time since a reading of ``time.perf_counter``, for people."""
-    return f"{time.perf_counter() - start:.0f} s"
-
-
 class TrainingBar(ProgressCallback):
-    """The Trainer's bar, with the latest loss behind it."""
+    """The Trainer's progress bar, with the latest loss."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

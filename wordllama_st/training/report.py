@@ -1,0 +1,219 @@
+"""Reports of training: what was trained on, what was held out, and scores before and after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sentence_transformers import SentenceTransformer
+
+from wordllama_st.data.documents import (
+    Documents,
+    Pairs,
+    Split,
+    summarize_documents,
+    summarize_pairs,
+    summarize_split,
+)
+
+
+@dataclass(frozen=True)
+class ScoreChange:
+    """A score on held-out data, of the model before and after training."""
+
+    metric: str
+    before: float
+    after: float
+
+    @property
+    def relative(self) -> float | None:
+        """The change relative to the score before; None if that was zero."""
+        return self.after / self.before - 1 if self.before else None
+
+
+class Report:
+    """What the reports of all recipes have in common: fields, a text for people and JSON for programs."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    def to_json(self) -> str:
+        """Return the fields as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2, default=str)
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """One of the datasets of a training run.
+
+    Attributes:
+        name: The file or Hub id it was read from.
+        kind: What its rows are: ``"pairs"``, ``"triplets"`` or ``"scored pairs"``.
+        rows: How many rows were read.
+        held_out: How many of them were held out for evaluation.
+        mined: How many rows mining of hard negatives left to train on; None if none were mined.
+        columns: The columns that were used.
+        ignored: The columns that were not.
+        loss: The loss, in words.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    held_out: int
+    mined: int | None
+    columns: tuple[str, ...]
+    ignored: tuple[str, ...]
+    loss: str
+
+    def __str__(self) -> str:
+        ignored = f"; not used: {', '.join(self.ignored)}" if self.ignored else ""
+        lines = [f"{self.name}: {self.rows:,} {self.kind} ({', '.join(self.columns)}){ignored}"]
+        if self.held_out:
+            lines.append(f"Held out for evaluation: {self.held_out:,} rows")
+        if self.mined is not None:
+            lines.append(f"With hard negatives: {self.mined:,} triplets")
+        return "\n".join([*lines, f"Loss: {self.loss}"])
+
+
+@dataclass(frozen=True)
+class TrainingReport(Report):
+    """The report of ``train`` and ``finetune``.
+
+    Attributes:
+        datasets: What the model was trained on.
+        scores: The scores on the held-out rows at each Matryoshka dim; empty if none were held out.
+        seconds: The duration of training.
+        checkpoint: The checkpoint that training was resumed from, if any.
+    """
+
+    datasets: tuple[DatasetReport, ...]
+    scores: tuple[ScoreChange, ...]
+    seconds: float
+    checkpoint: Path | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read in all."""
+        return sum(dataset.rows for dataset in self.datasets)
+
+    def __str__(self) -> str:
+        lines = [str(dataset) for dataset in self.datasets]
+        if self.checkpoint:
+            lines.append(f"Resumed from {self.checkpoint}")
+        lines.append(f"Trained for {self.seconds:.0f} s")
+        width = max((len(score.metric) for score in self.scores), default=0)
+        for score in self.scores:
+            lines.append(f"{score.metric:<{max(width, 28)}} before {score.before:.4f}   after {score.after:.4f}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class DistillationReport(Report):
+    """The report of ``distill``.
+
+    Attributes:
+        texts: How many texts the model was trained on.
+        held_out: How many more were held out.
+        teacher_dim: D of the teacher's embeddings.
+        teacher_seconds: How long it took to compute or read them.
+        cache: The directory that keeps them; None if none does.
+        score: The mean cosine similarity to the teacher's embeddings on the held-out texts, of the model that least
+            squares gives and of the trained one.
+        seconds: The duration of training.
+    """
+
+    texts: int
+    held_out: int
+    teacher_dim: int
+    teacher_seconds: float
+    cache: Path | None
+    score: ScoreChange
+    seconds: float
+
+    def __str__(self) -> str:
+        kept = f"; kept in {self.cache}" if self.cache else ""
+        return "\n".join(
+            [
+                f"Texts       {self.texts + self.held_out:,}, {self.held_out:,} of them held out",
+                f"Teacher     {self.teacher_dim} dimensions, {self.teacher_seconds:.0f} s{kept}",
+                f"Start       {self.score.metric} {self.score.before:.3f}",
+                f"Trained     {self.score.metric} {self.score.after:.3f}, {self.seconds:.0f} s",
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class AdaptationReport(Report):
+    """The report of ``adapt``.
+
+    Attributes:
+        documents: The documents that were read, and the files that were not.
+        pairs: The pairs that were formed of them.
+        split: Which pairs were trained on, and which were held out.
+        scores: nDCG@10 of retrieval among the held-out pairs, by the relation of a pair's texts.
+        mean: Its mean over all held-out pairs.
+        seconds: The duration of training.
+    """
+
+    documents: Documents
+    pairs: Pairs
+    split: Split
+    scores: tuple[ScoreChange, ...]
+    mean: ScoreChange
+    seconds: float
+
+    @property
+    def helped(self) -> bool:
+        """Whether retrieval among the held-out pairs is better than before."""
+        return self.mean.after > self.mean.before
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values; of documents and pairs, their numbers."""
+        return {
+            "documents": len(self.documents.documents),
+            "skipped": [asdict(skipped) for skipped in self.documents.skipped],
+            "pairs": len(self.pairs.pairs),
+            "dropped": self.pairs.dropped,
+            "train": len(self.split.train),
+            "held_out": len(self.split.held_out),
+            "held_out_names": self.split.names,
+            "scores": [asdict(score) for score in self.scores],
+            "mean": asdict(self.mean),
+            "seconds": self.seconds,
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            *summarize_documents(self.documents),
+            *summarize_pairs(self.pairs),
+            summarize_split(self.split),
+            f"Training    {self.seconds:.0f} s\n",
+            f"{'held-out retrieval, nDCG@10':<35}{'before':>9}{'after':>8}",
+            *_table([*self.scores, self.mean]),
+            "It helped." if self.helped else "It did not help: keep the model as it was.",
+        ]
+        return "\n".join(lines)
+
+
+def _table(scores: Sequence[ScoreChange]) -> list[str]:
+    return [
+        f"{score.metric:<35}{score.before:>9.3f}{score.after:>8.3f}"
+        + ("" if score.relative is None else f"{score.relative:>+8.0%}")
+        for score in scores
+    ]
+
+
+ReportT = TypeVar("ReportT", TrainingReport, DistillationReport, AdaptationReport)
+
+
+@dataclass(frozen=True)
+class Result(Generic[ReportT]):
+    """What a recipe returns: a trained model, and the report of its training."""
+
+    model: SentenceTransformer
+    report: ReportT
