@@ -1,7 +1,7 @@
 """Small, fast, context-free text embedders from the token tables of large language models.
 
-The public names are imported when they are first used: ``import wordllama_st`` takes no time and needs neither torch nor
-sentence-transformers.
+The public names are imported when they are first used: ``import wordllama_st`` takes no time and needs neither torch
+nor sentence-transformers.
 """
 
 from __future__ import annotations

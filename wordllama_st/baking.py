@@ -1,8 +1,8 @@
-"""Baking: a trained model becomes a table of token vectors.
+"""Baking: a trained model becomes a table of token embeddings.
 
-Every token's vector is the same whatever stands around it. So the trained model is run once over the vocabulary, one
-token at a time, and its outputs are the new token table: the language model's table, the token weights and the
-projection are then thrown away.
+The embedding of a token does not depend on its context. So the trained model is run once over the vocabulary, one token
+at a time, and its outputs are the new token table; the language model's table, the token weights and the projection are
+no longer needed.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from wordllama_st.storage.tokenizer import plain_tokenizer
 logger = logging.getLogger(__name__)
 
 StaticDtype: TypeAlias = Literal["float32", "float16", "int8"]
-#: How far a baked vector may be from the model's own, relative to its length.
+#: The largest distance of a baked embedding from the model's own, relative to its norm.
 TOLERANCE = 1e-5
-#: A number at the end of an evaluator's name is a dim from here on; below, it is a name such as sts-12.
+#: From here on, a number at the end of an evaluator's name is a dim; below, it is part of a name such as sts-12.
 SMALLEST_NAMED_DIM = 32
-#: Table bytes, as float32, that go through the modules at a time.
+#: Bytes of the table, in float32, that go through the modules at a time.
 CHUNK_BYTES = 2**26
 
-#: What baked and trained model are compared on: scripts with and without spaces, code, whitespace, nothing, a lot.
+#: Texts on which the baked and the trained model are compared.
 PROBES = [
     "The quick brown fox jumps over the lazy dog.",
     "Съешь же ещё этих мягких французских булок, да выпей чаю.",
@@ -76,8 +76,8 @@ def bake(
 
     Each of the V tokens goes through the trained modules as a text of its own. A last ``Normalize`` is kept behind the
     table; a last ``Binarize`` is left to ``encode(precision="ubinary")``. On texts in several scripts, code, an empty
-    and a very long text, the static model must agree with the trained one to a relative 1e-5. ``max_seq_length`` applies
-    to training only: a static model reads every text whole.
+    and a very long text, the static model must agree with the trained one to a relative 1e-5. ``max_seq_length``
+    applies to training only: a static model reads every text whole.
 
     Args:
         model: :class:`~wordllama_st.modules.LLMTokenEmbedding` and the modules behind it.
@@ -168,7 +168,7 @@ def _bake(
 
 
 def _split(model: SentenceTransformer) -> tuple[list[nn.Module], bool]:
-    """The modules that become the table, and whether to normalize behind it."""
+    """Return the modules that become the table, and whether to normalize after it."""
     modules = list(model)
     if not isinstance(modules[0], LLMTokenEmbedding):
         raise BakeError(
@@ -183,7 +183,7 @@ def _split(model: SentenceTransformer) -> tuple[list[nn.Module], bool]:
 
 @torch.inference_mode()
 def _embed(core: Sequence[nn.Module], features: dict[str, Any]) -> Tensor | None:
-    """The sentence embeddings [B, d], or None if these modules do not get as far as that."""
+    """Return the sentence embeddings [B, d], or None if the modules do not compute them."""
     device = next((parameter.device for module in core for parameter in module.parameters()), "cpu")
     features = {key: value.to(device) for key, value in features.items()}
     for module in core:
@@ -193,16 +193,16 @@ def _embed(core: Sequence[nn.Module], features: dict[str, Any]) -> Tensor | None
 
 
 def _embed_tokens(core: Sequence[nn.Module], token_ids: Tensor) -> Tensor | None:
-    """Each token as a text of its own."""
+    """Embed each token as a text of its own."""
     column = token_ids.unsqueeze(1)
     return _embed(core, {"input_ids": column, "attention_mask": torch.ones_like(column)})
 
 
 def _check_bakeable(core: Sequence[nn.Module]) -> Tensor:
-    """Check on the probes that the mean of token vectors is the text's vector, module by module, before any work.
+    """Check on the probes, module by module, that the embedding of a text is the mean of its tokens' embeddings.
 
     Returns:
-        The model's vectors of the probes, [B, d].
+        The model's embeddings of the probes [B, d].
     """
     tokens: Any = core[0]
     features = tokens.preprocess(PROBES, max_length=sys.maxsize)
@@ -230,7 +230,7 @@ def _check_bakeable(core: Sequence[nn.Module]) -> Tensor:
 
 
 def _token_embeddings(core: Sequence[nn.Module], show_progress_bar: bool | None) -> npt.NDArray[np.float32]:
-    """Run the modules over the whole vocabulary, [V, d]."""
+    """Embed every token of the vocabulary, [V, d]."""
     tokens: Any = core[0]
     codebook = tokens.codebook
     if show_progress_bar is None:
@@ -248,7 +248,7 @@ def _token_embeddings(core: Sequence[nn.Module], show_progress_bar: bool | None)
 
 
 def _verify(table: StaticTable, expected: Tensor) -> None:
-    """Check the finished table, tokenized for as the stock library does, against the model's vectors of the probes."""
+    """Check the finished table, with StaticEmbedding's tokenization, against the model's embeddings of the probes."""
     embedding: Any = static_modules(table)[0]
     features = embedding.preprocess(PROBES)
     used, rows = features["input_ids"].unique(return_inverse=True)
@@ -259,7 +259,7 @@ def _verify(table: StaticTable, expected: Tensor) -> None:
 
 
 def _relative_error(actual: Tensor, expected: Tensor) -> float:
-    """The largest distance of two vectors, in lengths of the expected one; NaN counts as infinite."""
+    """Return the largest distance of two embeddings, relative to the expected norm; NaN counts as infinite."""
     lengths = expected.norm(dim=1)
     distances = (actual - expected).norm(dim=1) / lengths.clamp(min=1e-3 * float(lengths.median()) + 1e-30)
     return float(distances.nan_to_num(nan=torch.inf).max())
@@ -282,7 +282,7 @@ def describe_origin(model: SentenceTransformer) -> list[str]:
     made_from = tokens.codebook.provenance
     source = made_from.source or "a token table in memory"
     tensor = f", tensor `{made_from.tensor_name}`" if made_from.tensor_name else ""
-    # The library's cards carry these two as tags.
+    # Cards of sentence-transformers carry these two as tags.
     tagged: dict[str, list[str]] = {"dataset_size": [], "loss": []}
     for tag in _card_data(model).get("tags") or []:
         key, _, value = tag.partition(":")
@@ -298,7 +298,7 @@ def describe_origin(model: SentenceTransformer) -> list[str]:
 
 
 def _card_data(model: SentenceTransformer) -> dict[str, Any]:
-    """What the library's model card says of a model: of its training in this process, or in the card it came with."""
+    """Return the data of a model's card: of its training in this process, or of the card it was loaded with."""
     data = model.model_card_data
     text = getattr(model, "_model_card_text", None)
     if text and not data.eval_results_dict:
@@ -307,7 +307,7 @@ def _card_data(model: SentenceTransformer) -> dict[str, Any]:
 
 
 def _scores(card: dict[str, Any], dim: int, width: int) -> list[EvalResult]:
-    """The scores measured at ``dim`` dimensions: an evaluator at fewer than all says so by a name that ends in -dim."""
+    """Select the scores measured at ``dim`` dimensions; the names of evaluators of fewer than all end in -dim."""
     if not card.get("model-index"):
         return []
     # A model that was never saved has no name yet, without which the index is not read.

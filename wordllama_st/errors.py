@@ -1,8 +1,7 @@
-"""The errors this package raises on purpose.
+"""Errors that this package raises on purpose, and checks for optional extras.
 
-Each names the thing that is wrong and how to mend it, and each is also one of Python's own kinds, so that callers
-may catch ``ValueError``, ``OSError`` or ``ImportError`` as they would elsewhere. The command line prints any of them
-as a single line.
+Each message names what is wrong and how to fix it. Each class is also a subclass of ``ValueError``, ``OSError`` or
+``ImportError``. The command line prints any of them as a single line.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ class WordLlamaSTError(Exception):
 
 
 class ArgumentError(WordLlamaSTError, ValueError):
-    """An argument that has no meaning where it was given."""
+    """An argument that is not valid, alone or together with others."""
 
 
 class CodebookError(WordLlamaSTError, ValueError):
-    """A checkpoint, token table or tokenizer that no codebook can be made of."""
+    """A checkpoint, token table or tokenizer that cannot be used as a codebook."""
 
 
 class CodebookNotFoundError(WordLlamaSTError, FileNotFoundError):
@@ -39,7 +38,7 @@ class ModelLoadError(WordLlamaSTError, ValueError):
 
 
 class BakeError(WordLlamaSTError, ValueError):
-    """A model that no table of token vectors can stand for."""
+    """A model whose text embeddings are not means of token embeddings."""
 
 
 class TrainingError(WordLlamaSTError, ValueError):
@@ -47,15 +46,15 @@ class TrainingError(WordLlamaSTError, ValueError):
 
 
 class DatasetError(WordLlamaSTError, ValueError):
-    """Training data that no loss can be fed with."""
+    """Training or evaluation data that cannot be used."""
 
 
 class DocumentError(WordLlamaSTError, ValueError):
-    """Documents that cannot be read, or that no training pairs can be made of."""
+    """Documents that cannot be read, or from which no training pairs can be formed."""
 
 
 class EvaluationError(WordLlamaSTError, ValueError):
-    """A model whose vectors no score can be computed of."""
+    """A model whose embeddings cannot be scored."""
 
 
 class OutputExistsError(WordLlamaSTError, FileExistsError):
@@ -67,7 +66,7 @@ class MissingExtraError(WordLlamaSTError, ImportError):
 
 
 def reason(error: BaseException) -> str:
-    """Another library's error in one line; its kind, where it says nothing."""
+    """Return another package's error message in one line, or its class if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -75,7 +74,7 @@ def require(extra: str, *modules: str) -> None:
     """Check that an extra's modules are installed, without importing them.
 
     Raises:
-        MissingExtraError: If one is not; it says which ``pip install`` mends it.
+        MissingExtraError: If one is not; the message says which ``pip install`` fixes it.
     """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:

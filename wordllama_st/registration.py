@@ -1,4 +1,4 @@
-"""Teach the stock ``SentenceTransformer`` class the ``wordllama-*`` names."""
+"""Registration of the ``wordllama-*`` names with the stock ``SentenceTransformer`` class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def register() -> None:
     """Make ``SentenceTransformer("wordllama-l2-supercat-256")`` work, and all that takes a model by its name.
 
     The 256-, 128- and 64-dim models of l2_supercat need no network. A local directory of the same name wins, and
-    every other name is the library's business as before. Calling it again does nothing.
+    every other name is handled as before. Calling it again does nothing.
 
     Example:
         ::
@@ -37,21 +37,21 @@ def register() -> None:
     """
     global _installed
     if _installed is None:
-        _installed = _taught(SentenceTransformer.__init__)
+        _installed = _with_released_names(SentenceTransformer.__init__)
         _set_init(_installed)
 
 
 def unregister() -> None:
     """Undo :func:`register`. Models that are loaded stay as they are."""
     global _installed
-    # If somebody else has wrapped the constructor since, theirs stays; ours inside it only passes everything on.
+    # If another package has wrapped the constructor since, its wrapper stays, and ours inside it passes everything on.
     if _installed is not None and SentenceTransformer.__init__ is _installed:
         _set_init(cast(Any, _installed).__wrapped__)
     _installed = None
 
 
-def _taught(original: Any) -> Any:
-    """The constructor, with the released names added to what it understands."""
+def _with_released_names(original: Any) -> Any:
+    """Wrap the constructor so that it accepts the released names."""
 
     @functools.wraps(original)
     def init(self: SentenceTransformer, model_name_or_path: str | None = None, *args: Any, **kwargs: Any) -> None:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wordllama_st import Binarize, Codebook, LLMTokenEmbedding, Projection, WeightedPool, model_from_pretrained
-from wordllama_st.modules.activations import ACTIVATIONS, inverse
+from wordllama_st.modules.weighted_pool import ACTIVATIONS, invert_activation
 
 DIM = 16
 HIDDEN = 24
@@ -488,7 +488,7 @@ def test_initial_weights_are_copied_as_float32(dtype: torch.dtype) -> None:
 @given(values=st.lists(st.floats(0, 1e4, width=32), min_size=1, max_size=20))
 def test_inverse_finds_the_weights_an_activation_turns_into_the_values(activation: str, values: list[float]) -> None:
     wanted = torch.tensor(values)
-    weights = inverse(activation, wanted)
+    weights = invert_activation(activation, wanted)
     assert weights.dtype == torch.float32
     assert weights.isfinite().all()
     torch.testing.assert_close(ACTIVATIONS[activation](weights), wanted, rtol=1e-5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""sentence-transformers modules: an LLM's token table, weighted pooling, projection, binarisation."""
+"""Modules of sentence-transformers: frozen token embeddings, weighted pooling, projection, binarization."""
 
 from wordllama_st.modules.binarize import Binarize
 from wordllama_st.modules.llm_token_embedding import LLMTokenEmbedding

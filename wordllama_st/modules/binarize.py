@@ -1,4 +1,4 @@
-"""Binarize: sign embeddings that can be trained, by straight-through estimators."""
+"""Binarize: sign embeddings, trained by straight-through estimation."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from wordllama_st.errors import ArgumentError
 
 
 def _clipped(x: Tensor) -> Tensor:
-    """The identity within [-1, 1]: the plain estimator (Hinton 2012; Courbariaux et al. 2016)."""
+    """Clip to [-1, 1]: the straight-through estimator (Hinton 2012; Courbariaux et al. 2016)."""
     return x.clamp(-1, 1)
 
 
 def _reste(x: Tensor, power: float = 3.0, threshold: float = 1.5, linear: float = 0.1) -> Tensor:
-    """sign(x)|x|^(1/power), which comes closer to the sign as the power grows (ReSTE; Wu et al., ICCV 2023).
+    """Compute sign(x)|x|^(1/power) (ReSTE; Wu et al., ICCV 2023).
 
-    The gradient is cut beyond ``threshold``, and the curve is a straight line within ``linear`` of zero, where its
-    slope would have no bound.
+    The gradient is zero beyond ``threshold``; the curve is linear within ``linear`` of zero, where its slope would be
+    unbounded.
     """
     size = x.abs()
     curve = x.sign() * size.clamp(linear, threshold) ** (1 / power)
@@ -33,14 +33,14 @@ SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {"ste": _clipped, "tanh": to
 
 
 class Binarize(Module):
-    """Turns each dimension into its sign, -1 or +1, and lets gradients through.
+    """Maps each dimension to its sign, -1 or +1, with a surrogate gradient.
 
-    Stands last. Baking drops it: a static model's vectors are dense, and ``encode(precision="ubinary")`` takes their
-    signs and packs them.
+    It must be the last module. Baking drops it: a static model's embeddings are dense, and
+    ``encode(precision="ubinary")`` of sentence-transformers packs their signs.
 
     Args:
-        estimator: What stands for the sign's gradient: ``"ste"`` (the identity within [-1, 1]), ``"tanh"`` (its
-            derivative, WordLlama's default) or ``"reste"`` (Rectified STE, https://arxiv.org/abs/2308.06689).
+        estimator: The gradient of the sign: ``"ste"`` (that of the identity within [-1, 1]), ``"tanh"`` (WordLlama's
+            default) or ``"reste"`` (Rectified STE, https://arxiv.org/abs/2308.06689).
 
     Raises:
         ArgumentError: If the estimator is unknown.
@@ -57,7 +57,7 @@ class Binarize(Module):
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         x = features["sentence_embedding"]
         surrogate = SURROGATES[self.estimator](x)
-        # Zero counts as negative, as in the library's own quantisation. The second term is zero, with a gradient.
+        # Zero is negative, as in sentence-transformers' quantization. The second term is zero, with a gradient.
         features["sentence_embedding"] = torch.where(x > 0, 1.0, -1.0).to(x) + (surrogate - surrogate.detach())
         return features
 

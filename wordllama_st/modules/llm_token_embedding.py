@@ -1,4 +1,4 @@
-"""The input module: a language model's token table, frozen and mapped."""
+"""LLMTokenEmbedding: the frozen token table of a language model as an input module."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ except ImportError:
 
 
 class LLMTokenEmbedding(InputModule):
-    """Looks tokens up in the frozen token table of a language model.
+    """Looks up tokens in the frozen token table of a language model.
 
-    The table is neither a parameter nor a buffer. It keeps its dtype, stays in host memory mapped from its file
-    (processes on one machine share the pages), is never given to the optimiser or broadcast between ranks, and is
-    hard-linked into checkpoints.
+    The table is neither a parameter nor a buffer. It keeps its dtype, is memory-mapped from its file (processes on one
+    machine share the pages), is not seen by the optimizer, not broadcast between ranks, and hard-linked into
+    checkpoints.
 
-    What comes out is not ``token_embeddings`` of shape [batch, length, D] but the table and indices into it (see
+    The output is not ``token_embeddings`` [batch, length, D] but the table and indices into it (see
     :mod:`wordllama_st.modules.token_features`), which :class:`~wordllama_st.modules.WeightedPool` sums in one step.
 
     Args:
         codebook: The token table [V, D] and its tokenizer.
-        max_seq_length: Tokens of a text beyond this number are left out. None, the default, reads every text whole.
+        max_seq_length: The number of tokens after which a text is truncated. None truncates no text.
 
     Example:
         ::
@@ -72,7 +72,7 @@ class LLMTokenEmbedding(InputModule):
 
         Args:
             inputs: B texts.
-            prompt: Put in front of each.
+            prompt: Prepended to each text.
             max_length: Overrides ``max_seq_length`` for this call.
 
         Returns:

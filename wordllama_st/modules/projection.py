@@ -1,4 +1,4 @@
-"""Projection: from the language model's width to the embedder's."""
+"""Projection: from the embedding dim of the language model to that of the embedder."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ from wordllama_st.modules.trained_module import TrainedModule
 
 
 class Projection(TrainedModule):
-    """Projects texts after the pooling, or tokens before it.
+    """Projects pooled texts, or tokens before they are pooled.
 
-    A linear projection and a mean can change places, so a linear one belongs behind
-    :class:`~wordllama_st.modules.WeightedPool`: it then runs once per text. One with a hidden layer must stand in
-    front of the pooling to be baked, and runs there over the distinct tokens of the batch, not over every position.
-
-    A text without tokens stays the zero vector: there is nothing to project, and the bias alone would give it a
-    direction.
+    A linear projection commutes with the mean, so it belongs behind :class:`~wordllama_st.modules.WeightedPool`, where
+    it runs once per text. A projection with a hidden layer must precede the pooling to be baked; it then runs over the
+    distinct tokens of a batch, not over every position. A text without tokens stays the zero vector.
 
     Args:
-        in_features: D, the width of what comes in.
-        out_features: d, the width of what goes out.
+        in_features: D, the embedding dim of the codebook.
+        out_features: d, the dim of the embeddings.
         bias: Whether the linear layers have a bias.
-        hidden_features: With it, two linear layers of this width between them and GELU in the middle; without, one.
+        hidden_features: The width of a hidden layer with GELU. None makes the projection a single linear layer.
     """
 
     config_keys: list[str] = ["in_features", "out_features", "bias", "hidden_features"]

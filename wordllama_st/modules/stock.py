@@ -1,4 +1,4 @@
-"""The sentence-transformers modules that a static model consists of."""
+"""Static models as modules of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wordllama_st.static.table import StaticTable
 
 
 def static_modules(table: StaticTable) -> list[nn.Module]:
-    """A static model as the library's own modules, sharing the table's memory where it has a float for each number."""
+    """Return a static model as StaticEmbedding and, if it normalizes, Normalize; a table of floats is not copied."""
     weight = table.expanded() if table.weight.dtype == np.int8 else table.dense()
     embedding = StaticEmbedding(table.tokenizer, embedding_weights=torch.from_numpy(weight))
     return [embedding, Normalize()] if table.normalize else [embedding]

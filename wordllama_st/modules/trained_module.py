@@ -1,4 +1,4 @@
-"""What the modules with weights have in common: a config, a safetensors file, and how to read both back."""
+"""TrainedModule: saving and loading of a module's config and weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCATION = ("subfolder", "token", "cache_folder", "revision", "local_files_only"
 
 
 class TrainedModule(Module):
-    """A module that is saved as its config and its weights."""
+    """A module that is saved as a config and a safetensors file."""
 
     def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
         self.save_config(output_path)
@@ -30,5 +30,5 @@ class TrainedModule(Module):
 
 
 def location(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Of all that the library passes to ``load``, what says where a module's files are."""
+    """Select the arguments of ``load`` that say where a module's files are."""
     return {key: kwargs[key] for key in LOCATION if key in kwargs}

@@ -1,7 +1,8 @@
-"""Pooling: the weighted mean of a text's token vectors."""
+"""WeightedPool: the weighted mean of a text's token embeddings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,24 +10,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wordllama_st.errors import ArgumentError
-from wordllama_st.modules.activations import ACTIVATIONS
 from wordllama_st.modules.token_features import distinct_rows
 from wordllama_st.modules.trained_module import TrainedModule
 
+#: What a token weight passes through. GELU, WordLlama's choice, maps negative weights close to zero.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "softplus": F.softplus,
+    "identity": lambda weights: weights,
+}
+
 
 class WeightedPool(TrainedModule):
-    r"""Averages a text's token vectors, each scaled by what its token learned to count for.
+    r"""Pools the token embeddings of a text by their mean, each multiplied by a learned weight of its token.
 
-    A text of tokens :math:`t_1 \dots t_n` becomes :math:`\frac{1}{n} \sum_i f(w_{t_i}) e_{t_i}`: one embedding-bag
-    call over the batch's token stream, so that no tensor of shape [batch, length, D] is built. The weights are
-    WordLlama's (https://github.com/dleemiller/WordLlama); there they follow the projection, here they may precede it,
-    which gives the same mean for a fraction of the work. A text without tokens becomes the zero vector.
+    A text of tokens :math:`t_1 \dots t_n` becomes :math:`\frac{1}{n} \sum_i f(w_{t_i}) e_{t_i}`, computed by one
+    embedding-bag call, so that no tensor [batch, length, D] is built. The weights are WordLlama's
+    (https://github.com/dleemiller/WordLlama), where they are applied after the projection; here they may be applied
+    before it, with the same mean. A text without tokens becomes the zero vector.
 
     Args:
         num_embeddings: V, the vocabulary size.
-        initial_weights: The weights w to start from, [V]. Ones if None; see :mod:`wordllama_st.training.initialize` for better.
-        activation: The f that a weight passes through: ``"gelu"`` as in WordLlama, ``"relu"``, ``"softplus"`` or
-            ``"identity"``.
+        initial_weights: Initial weights w [V]; ones if None. See :mod:`wordllama_st.training.initialize`.
+        activation: f: ``"gelu"`` as in WordLlama, ``"relu"``, ``"softplus"`` or ``"identity"``.
 
     Raises:
         ArgumentError: If ``initial_weights`` is not [V], or the activation is unknown.
@@ -60,3 +67,31 @@ class WeightedPool(TrainedModule):
         )
         features["sentence_embedding"] = sums / counts.clamp(min=1).unsqueeze(1)
         return features
+
+
+def invert_activation(activation: str, values: Tensor) -> Tensor:
+    """Find the weights that an activation maps to ``values``, by bisection.
+
+    Args:
+        activation: A name in :data:`ACTIVATIONS`; each is increasing on the interval searched.
+        values: Effective weights [V], none of them negative.
+
+    Returns:
+        w [V], with f(w) equal to ``values``.
+
+    Raises:
+        ArgumentError: If there is no such activation, or one of the values is negative or not finite.
+    """
+    if activation not in ACTIVATIONS:
+        raise ArgumentError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}.")
+    if not bool(((values >= 0) & values.isfinite()).all()):
+        raise ArgumentError("Effective token weights must be finite and not negative.")
+    function = ACTIVATIONS[activation]
+    values = values.double()
+    low = torch.zeros_like(values) if activation != "softplus" else torch.full_like(values, -50.0)
+    high = values + 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = function(middle) < values
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return high.float()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wordllama_st.codebook import Codebook
 from wordllama_st.errors import ArgumentError
 from wordllama_st.modules import LLMTokenEmbedding, Projection, WeightedPool
-from wordllama_st.modules.activations import inverse
+from wordllama_st.modules.weighted_pool import invert_activation
 from wordllama_st.static import released
 from wordllama_st.static.formats import sentence_transformers as static_format
 from wordllama_st.training.initialize import (
@@ -79,26 +79,25 @@ def build_model(
     """Build an embedder over a codebook: its token table, a weighted mean and a projection.
 
     Args:
-        codebook: The token table [V, D].
-        dim: d, the length of the embeddings.
-        initialize: Where the projection starts: ``"pca"``, the table's principal components (see
-            :func:`~wordllama_st.training.initialize.principal_components`), ``"identity"``, its leading columns as they are
-            (for a table that is an embedder's already), or ``"random"``.
-        token_weights: What the tokens count for at the start: ``"ones"``, ``"stopwords"`` (less for stopwords),
-            ``"rank"`` (less for what the order of the vocabulary says is frequent, by Zipf's law), ``"corpus"`` (less
-            for what is frequent in ``corpus``), or a tensor [V]. With ``"corpus"``, the principal components are those
-            of the tokens as often as they occur.
-        corpus: Plain texts of the kind the embedder is for, for ``"corpus"``.
+        codebook: Token table [V, D] and tokenizer.
+        dim: d, the dim of the embeddings.
+        initialize: Initial projection: ``"pca"`` (see
+            :func:`~wordllama_st.training.initialize.principal_components`), ``"identity"`` (the leading columns,
+            for the table of an embedder) or ``"random"``.
+        token_weights: Initial effective token weights: ``"ones"``, ``"stopwords"`` (less for stopwords), ``"rank"``
+            (less for tokens that are frequent by the order of the vocabulary), ``"corpus"`` (less for tokens that are
+            frequent in ``corpus``, which also weight the principal components), or a tensor [V].
+        corpus: Texts of the kind that the embedder is for; required for ``"corpus"``.
         hidden_features: Project each token through a hidden layer of this width, before the pooling, instead of
-            projecting each text. Slower to train and as fast when baked. Starts at random.
-        activation: What the token weights pass through, see :class:`~wordllama_st.modules.WeightedPool`.
+            projecting each text: slower to train, as fast when baked. Its start is random.
+        activation: The activation of token weights, see :class:`~wordllama_st.modules.WeightedPool`.
         max_seq_length: Tokens of a text beyond this number are left out in training.
 
     Raises:
-        ArgumentError: If an argument is none of the above.
+        ArgumentError: If an argument has none of these values.
     """
     weights, importance = _effective_weights(codebook, token_weights, corpus)
-    pool = WeightedPool(codebook.num_embeddings, inverse(activation, weights), activation=activation)
+    pool = WeightedPool(codebook.num_embeddings, invert_activation(activation, weights), activation=activation)
     projection = Projection(codebook.embedding_dim, dim, hidden_features=hidden_features)
     if initialize not in ("pca", "identity", "random"):
         raise ArgumentError(f"initialize must be 'pca', 'identity' or 'random', not {initialize!r}.")
@@ -117,7 +116,7 @@ def build_model(
 def _effective_weights(
     codebook: Codebook, token_weights: TokenWeights | Tensor, corpus: Iterable[str] | None
 ) -> tuple[Tensor, Tensor | None]:
-    """What each token counts for, [V], and how much it adds to the texts there are, [V], where that is known."""
+    """Return effective token weights [V] and, where a corpus tells it, each token's share of the corpus [V]."""
     counted = isinstance(token_weights, str) and token_weights == "corpus"
     if counted != (corpus is not None):
         raise ArgumentError("A corpus is for token_weights='corpus', which needs one.")
@@ -129,7 +128,7 @@ def _effective_weights(
     if token_weights == "stopwords":
         return stopword_weights(*vocabulary), None
     if token_weights == "rank":
-        # For the directions, the order of a vocabulary is too rough a guess.
+        # The order of a vocabulary is too rough an estimate to weight principal components with.
         return frequency_weights(rank_frequencies(*vocabulary), RANK_A), None
     if token_weights == "corpus":
         frequencies = token_frequencies(*vocabulary, cast("Iterable[str]", corpus))

@@ -26,7 +26,7 @@ from wordllama_st.training.losses import DistillationLoss
 from wordllama_st.training.supervised import check_dims, default_learning_rate
 from wordllama_st.training.trainer import run_trainer
 
-#: Texts that determine the principal axes and the least-squares projection; more change neither.
+#: Texts that determine the principal axes and the least-squares projection; more texts change neither.
 SAMPLE = 100_000
 #: Texts that are pooled or rotated at a time.
 CHUNK = 4096
@@ -96,16 +96,16 @@ def pca_rotate(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDA
 def initialize_by_least_squares(
     model: SentenceTransformer, texts: Sequence[str], vectors: npt.NDArray[np.floating[Any]], seed: int = 0
 ) -> None:
-    """Set a model's projection to the one that comes nearest to the teacher's vectors, by ridge regression.
+    """Fit a model's projection to the teacher's embeddings by ridge regression.
 
     Args:
-        model: As :func:`~wordllama_st.build_model` makes it, with a linear projection as its last module.
-        texts: n of them.
-        vectors: The teacher's of them, rotated, [n, D], of which the first d are aimed at.
-        seed: For the sample that stands for many texts.
+        model: A model over a codebook with a linear projection as its last module.
+        texts: n texts.
+        vectors: The teacher's embeddings [n, D], rotated; the projection is fitted to the first d dimensions.
+        seed: Seed of the sample of many texts.
 
     Raises:
-        ArgumentError: If the model's last module is no linear projection, or the teacher has fewer than d dimensions.
+        ArgumentError: If the last module is not a linear projection, or the teacher has fewer than d dimensions.
     """
     projection = model[-1]
     if not (isinstance(projection, Projection) and isinstance(projection.project, nn.Linear)):
@@ -147,27 +147,28 @@ def train_distillation(
     """Train a model in place on a teacher's embeddings, with the Trainer of sentence-transformers.
 
     Args:
-        model: As :func:`~wordllama_st.build_model` makes it, of which projection and token weights are trained; or a
-            static one, such as :func:`~wordllama_st.bake` returns, every row of which is trained.
-        texts: n plain texts of the kind that the model is for.
-        vectors: The teacher's of them, [n, D], D ≥ d, as :func:`pca_rotate` gives them.
+        model: A model over a codebook, whose projection and token weights are trained; or a static model, every row of
+            which is trained.
+        texts: n texts of the kind that the model is for.
+        vectors: The teacher's embeddings [n, D], D ≥ d, as :func:`pca_rotate` returns them.
         dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
-        temperature: Of the in-batch similarities, see :class:`~wordllama_st.training.losses.DistillationLoss`.
-        similarity_weight: Of the same.
-        epochs: Times to go over the texts.
-        batch_size: Texts per step; None takes 1,024, or fewer of few.
-        learning_rate: None takes what suits the model.
-        seed: Fixes the order of the texts.
-        checkpoint_dir: As for :func:`wordllama_st.training.supervised.train_supervised`.
-        show_progress_bar: Whether to show one.
-        **arguments: Any other of the library's ``SentenceTransformerTrainingArguments``.
+        temperature: As for :class:`~wordllama_st.training.losses.DistillationLoss`.
+        similarity_weight: As for :class:`~wordllama_st.training.losses.DistillationLoss`.
+        epochs: Passes over the texts.
+        batch_size: Texts per step; 1,024 if None, or fewer for few texts.
+        learning_rate: That of :func:`~wordllama_st.training.supervised.default_learning_rate` if None.
+        seed: Seed of the order of the texts.
+        checkpoint_dir: Directory of checkpoints; training resumes from the last complete one. None keeps none.
+        show_progress_bar: None shows it when this package logs at INFO.
+        **arguments: Other ``SentenceTransformerTrainingArguments``.
 
     Returns:
         The duration of training, in seconds.
 
     Raises:
-        ArgumentError: If there are not as many vectors as texts, the teacher has fewer than d dimensions, or a
+        ArgumentError: If there are not as many embeddings as texts, the teacher has fewer than d dimensions, or a
             Matryoshka dim is larger than d.
+        TrainingError: If the checkpoints belong to another run, or training diverged.
     """
     if len(texts) != len(vectors):
         raise ArgumentError(f"There are {len(texts):,} texts, and the teacher's vectors of {len(vectors):,}.")

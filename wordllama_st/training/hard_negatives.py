@@ -1,4 +1,4 @@
-"""Hard negatives: texts that a model takes for the answer and that are not, mined by the library."""
+"""Mining of hard negatives with sentence-transformers."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from sentence_transformers.util import mine_hard_negatives
 from wordllama_st.data.datasets import Kind, TrainingData
 from wordllama_st.errors import ArgumentError, DatasetError
 
-#: The nearest texts are often answers too; a negative must be at least this much further from the anchor than its own.
+#: The nearest texts are often positives, too: a negative is less similar than the positive by at least this share.
 RELATIVE_MARGIN = 0.05
 
 
 def add_hard_negatives(model: SentenceTransformer, data: TrainingData, count: int) -> TrainingData:
-    """Give each pair the texts of other pairs that the model finds nearest to its anchor.
+    """Give each pair other pairs' positives as negatives, those that a model finds most similar to its anchor.
 
     Args:
-        model: What finds them; the model to be trained, as a rule.
+        model: The model to mine with, as a rule the one to be trained.
         data: Pairs.
-        count: Negatives to a pair.
+        count: Negatives per pair.
 
     Returns:
-        Triplets: anchor, positive and ``count`` negatives. Pairs for which there are not as many are left out.
+        Triplets: anchor, positive and ``count`` negatives. Pairs with fewer negatives are left out.
 
     Raises:
-        ArgumentError: If the data is no pairs.
-        DatasetError: If fewer than two pairs have as many.
+        ArgumentError: If the data is not pairs.
+        DatasetError: If fewer than two pairs have that many negatives.
     """
     if data.kind is not Kind.PAIRS:
         raise ArgumentError(f"Hard negatives are mined for pairs; {data.name} has {data.kind.value}.")

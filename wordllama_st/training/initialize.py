@@ -1,7 +1,7 @@
-"""Good starting points without training: what each token counts for, and which directions to keep.
+"""Initial token weights and projections, without training.
 
-Every function of token weights returns what the tokens *count for*, f(w); ``build_model`` finds the w for it. Good
-weights come of frequencies: counted in a corpus, or guessed from the order of the vocabulary where there is none.
+Functions of token weights return effective weights f(w); ``build_model`` inverts the activation f. Frequencies
+are counted in a corpus, or estimated from the order of the vocabulary.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from torch import Tensor
 
 from wordllama_st.codebook import Codebook
 
-#: Rows that stand for a larger table: enough for directions, and a quarter of the time of 128,256 of them.
+#: Sample of the rows of a larger table: as good for its components, in a quarter of the time of 128,256 rows.
 PCA_ROWS = 32_768
-#: Up to this width, D, components come from the D x D covariance; beyond, from a sketch.
+#: Up to this D, components come from the D x D covariance; beyond, from a sketch.
 EXACT_PCA_DIM = 4_096
-#: Memory for the rows that a sketch is made of.
+#: Memory of the rows that are sketched.
 PCA_SKETCH_BYTES = 2**30
 
-#: The share of all tokens at which one counts half, where shares are guessed; found by measuring.
+#: SIF parameter for estimated frequencies, found by measuring.
 RANK_A = 1e-4
 
-#: How the common tokenizers mark that a word begins: SentencePiece, byte-level BPE, and none.
+#: Marks of the beginning of a word: SentencePiece, byte-level BPE, and none.
 WORD_STARTS = ("▁", "Ġ", "")
-#: Tokens that no text has, though they may be declared as ordinary ones: bytes and places kept free.
+#: Tokens that do not occur in text, though they may be declared as ordinary: bytes and reserved tokens.
 UNUSED = re.compile(r"<0x[0-9A-F]{2}>|\[unused\d+\]|\[[A-Z]+\]|<[^<>]*>")
 
 
 def stopword_weights(tokenizer: Tokenizer, num_embeddings: int, weight: float = 0.1) -> Tensor:
-    """Ones, and less for the English stopwords that are a token of their own.
+    """Return ones, and less for English stopwords that are single tokens, as WordLlama initializes its weights.
 
-    As WordLlama starts; but where it looks words up bare, which in most vocabularies finds only word endings, these
-    are found with the mark of a word's beginning too, and capitalised.
+    Stopwords are looked up with and without the mark of a word's beginning, and capitalized; WordLlama looks them up
+    bare, which in most vocabularies finds word endings only.
 
     Args:
-        tokenizer: Gives the vocabulary.
-        num_embeddings: V.
-        weight: What a stopword counts for.
+        tokenizer: The tokenizer, for its vocabulary.
+        num_embeddings: V, the vocabulary size.
+        weight: The weight of a stopword.
 
     Returns:
-        [V].
+        Weights [V].
     """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
@@ -62,16 +62,16 @@ def stopword_weights(tokenizer: Tokenizer, num_embeddings: int, weight: float = 
 def token_frequencies(
     tokenizer: Tokenizer, num_embeddings: int, texts: Iterable[str], batch_size: int = 1024
 ) -> Tensor:
-    """Each token's share of all tokens of a corpus.
+    """Count the relative frequencies of tokens in a corpus.
 
     Args:
-        tokenizer: Splits the texts.
-        num_embeddings: V.
-        texts: Plain text of the kind the embedder is for; any iterable, read once.
+        tokenizer: The tokenizer.
+        num_embeddings: V, the vocabulary size.
+        texts: Texts of the kind that the embedder is for; read once.
         batch_size: Texts tokenized at a time.
 
     Returns:
-        [V], all above zero and one in sum. A token that the corpus lacks counts as one that occurs once.
+        Frequencies [V], positive, with sum 1. A token that does not occur counts as one occurrence.
     """
     counts = np.zeros(num_embeddings)
     remaining = iter(texts)
@@ -83,32 +83,31 @@ def token_frequencies(
 
 
 def frequency_weights(frequencies: Tensor, a: float = 1e-3) -> Tensor:
-    """Smooth inverse frequency, a / (a + p) (SIF; Arora et al., ICLR 2017).
+    """Compute smooth inverse frequency weights, a / (a + p) (SIF; Arora et al., ICLR 2017).
 
     Args:
-        frequencies: p, as :func:`token_frequencies` counts them, [V].
-        a: The share of all tokens at which a token counts half.
+        frequencies: p [V], as :func:`token_frequencies` counts them.
+        a: The frequency at which the weight is 1/2.
 
     Returns:
-        [V], in (0, 1].
+        Weights [V], in (0, 1].
     """
     return a / (a + frequencies / frequencies.sum())
 
 
 def rank_frequencies(tokenizer: Tokenizer, num_embeddings: int) -> Tensor:
-    """What the frequencies may be where there is no corpus, by the order of the vocabulary (Zipf's law).
+    """Estimate relative frequencies of tokens from the order of the vocabulary (Zipf's law).
 
-    A tokenizer's training leaves its vocabulary roughly in the order of frequency, so that a token's share of all
-    text is about proportional to 1 / rank. Vocabularies begin with what was there before: special and unused tokens,
-    bytes, an alphabet. So only tokens of two characters or more have a rank of their own, and each of the others that
-    of the one before it.
+    Training a tokenizer leaves its vocabulary roughly in the order of frequency, so that a token's frequency is about
+    proportional to 1 / rank. Vocabularies begin with special and unused tokens, bytes and an alphabet; therefore only
+    tokens of two characters or more have a rank of their own, and others that of the token before them.
 
     Args:
-        tokenizer: Gives the vocabulary.
-        num_embeddings: V.
+        tokenizer: The tokenizer, for its vocabulary.
+        num_embeddings: V, the vocabulary size.
 
     Returns:
-        [V], all above zero and one in sum.
+        Frequencies [V], positive, with sum 1.
     """
     special = {id for id, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     ranked = np.zeros(num_embeddings)
@@ -120,21 +119,20 @@ def rank_frequencies(tokenizer: Tokenizer, num_embeddings: int) -> Tensor:
 
 
 def principal_components(codebook: Codebook, dim: int, seed: int = 0, importance: Tensor | None = None) -> Tensor:
-    """The table's leading principal components, with the mean's direction taken out of each.
+    """Compute the table's leading principal components, orthogonal to its mean.
 
-    The mean of an LLM's token vectors is long and carries no meaning: left in, it makes all texts alike. It cannot be
-    subtracted by a bias, because the weighted tokens of a text do not sum to one; a projection that is blind to its
-    direction does the same.
+    The mean of an LLM's token embeddings has a large norm and carries no meaning; if kept, it makes all texts
+    similar. A bias cannot subtract it, because the token weights of a text do not sum to one; removing its direction
+    from the projection can.
 
     Args:
-        codebook: Table [V, D].
-        dim: How many, d. Beyond D there are no more, and the rest are small random rows, which training can use.
-        seed: For those, and for the rows that stand for a large table.
-        importance: How much each token's vector counts for mean and components, [V]: what it adds to the texts of a
-            corpus is its frequency times its weight. None takes all of them for equal.
+        codebook: Token table [V, D] and tokenizer.
+        dim: d, the number of components. Those beyond D are small random rows, which training can use.
+        seed: Seed of those, and of the sample of a large table's rows.
+        importance: Weight of each token for the mean and the components [V]; equal if None.
 
     Returns:
-        [d, D], the rows orthonormal but for the mean's direction.
+        Components [d, D], orthonormal but for the mean's direction.
     """
     generator = torch.Generator().manual_seed(seed)
     width = codebook.embedding_dim
@@ -151,9 +149,9 @@ def principal_components(codebook: Codebook, dim: int, seed: int = 0, importance
 def _sample(
     codebook: Codebook, count: int, generator: torch.Generator, importance: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Token ids to stand for all of them, and the share of each, [n].
+    """Return sorted ids of a sample of tokens [n], and the weight of each [n].
 
-    In order, so that a mapped table is read from front to back. Where some matter more, the ``count`` that matter most.
+    With importance, these are the ``count`` most important tokens. In order, a mapped table is read sequentially.
     """
     if importance is None:
         ids = torch.randperm(codebook.num_embeddings, generator=generator)[:count].sort().values
@@ -165,7 +163,7 @@ def _sample(
 def _exact_components(
     codebook: Codebook, dim: int, generator: torch.Generator, importance: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """From the eigenvectors of the rows' covariance, summed up a few rows at a time."""
+    """Compute components by eigendecomposition of the covariance, accumulated a few rows at a time."""
     width = codebook.embedding_dim
     ids, shares = _sample(codebook, PCA_ROWS, generator, importance)
     total, moment = torch.zeros(width, dtype=torch.float64), torch.zeros(width, width)
@@ -183,7 +181,7 @@ def _exact_components(
 def _sketched_components(
     codebook: Codebook, dim: int, generator: torch.Generator, importance: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Where D x D would be too much: by a randomized decomposition of as many rows as fit a budget."""
+    """Compute components by randomized SVD of as many rows as the memory budget allows, for large D."""
     count = min(PCA_ROWS, max(2 * dim, PCA_SKETCH_BYTES // (4 * codebook.embedding_dim)))
     ids, shares = _sample(codebook, count, generator, importance)
     rows = codebook.weight[ids].float()

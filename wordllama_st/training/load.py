@@ -1,4 +1,4 @@
-"""Load a trained, un-baked model without ``trust_remote_code``."""
+"""Loading of a trained, un-baked model without ``trust_remote_code``."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from torch import nn
 from wordllama_st.errors import ModelLoadError, WordLlamaSTError, reason
 from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection, WeightedPool
 
-LIBRARY = "sentence_transformers."
+STOCK = "sentence_transformers."
 OWN_MODULES: tuple[type[Module], ...] = (Binarize, LLMTokenEmbedding, Projection, WeightedPool)
 
 
 def model_from_pretrained(path: str | Path, *, device: str | None = None) -> SentenceTransformer:
     """Load a trained, un-baked model that ``save_pretrained`` wrote.
 
-    The stock class loads it too, with ``trust_remote_code=True``, as it must for any module that is not its own. That
-    flag lets a model run whatever code it names; here the names are checked instead, and none is imported that is not
-    a module of one of the two packages.
+    ``SentenceTransformer`` needs ``trust_remote_code=True`` for modules that are not its own, which runs any code that
+    the model names. This function admits only modules of wordllama-st and of sentence-transformers.
 
     Args:
         path: The model's directory.
-        device: Where to put it; the library's choice if None.
+        device: The device to load it on; that of sentence-transformers if None.
 
     Raises:
-        ModelLoadError: If the directory holds no model, or one with a module that is damaged or from elsewhere.
-        CodebookError: If it is the codebook in it that is damaged.
+        ModelLoadError: If there is no such model, or one of its modules is damaged or of another package.
+        CodebookError: If its codebook is damaged.
     """
     path = Path(path)
     entries = _read_json(path / "modules.json", f"{path} holds no sentence-transformers model")
@@ -39,7 +38,9 @@ def model_from_pretrained(path: str | Path, *, device: str | None = None) -> Sen
     try:
         listed = [(_module_class(entry["type"]), entry["path"]) for entry in entries]
     except (KeyError, TypeError) as error:
-        raise ModelLoadError(f"{path / 'modules.json'} lists no modules as the library does: {error!r}.") from error
+        raise ModelLoadError(
+            f"{path / 'modules.json'} does not list modules as sentence-transformers does: {error!r}."
+        ) from error
     loaded: list[nn.Module] = [_load_module(module, path, subfolder) for module, subfolder in listed]
     model = SentenceTransformer(
         modules=loaded,
@@ -49,7 +50,7 @@ def model_from_pretrained(path: str | Path, *, device: str | None = None) -> Sen
         similarity_fn_name=config.get("similarity_fn_name"),
     )
     if (card := path / "README.md").is_file():
-        # As the library does when it loads by path: a model that is not trained further keeps its card.
+        # As sentence-transformers does when it loads by path: a model that is not trained further keeps its card.
         model._model_card_text = card.read_text(encoding="utf-8")  # type: ignore[assignment]
     return model
 
@@ -59,7 +60,7 @@ def _load_module(module_class: type[Module], path: Path, subfolder: str) -> nn.M
         return module_class.load(str(path), subfolder=subfolder)
     except WordLlamaSTError:
         raise
-    except Exception as error:  # a file that is missing, cut short or of another module, as each module takes it
+    except Exception as error:  # whatever a module raises for a file that is missing, truncated or of another module
         raise ModelLoadError(f"{path / subfolder} does not hold a {module_class.__name__}: {reason(error)}") from error
 
 
@@ -68,7 +69,7 @@ def _module_class(reference: str) -> type[Module]:
         if reference == f"{own.__module__}.{own.__name__}":
             return own
     try:
-        module_class = import_from_string(reference) if reference.startswith(LIBRARY) else None
+        module_class = import_from_string(reference) if reference.startswith(STOCK) else None
     except (ImportError, AttributeError):
         module_class = None
     if not (isinstance(module_class, type) and issubclass(module_class, Module)):

@@ -1,4 +1,4 @@
-"""The two losses that the library lacks: a teacher's vectors and similarities at once, and staying close to a start."""
+"""Two losses that sentence-transformers lacks: distillation of embeddings and similarities, and L2-SP for tables."""
 
 from __future__ import annotations
 
@@ -14,32 +14,31 @@ from torch import Tensor, nn
 
 from wordllama_st.training.static_model import embedding_weight
 
-#: A logit of no probability, and yet a number: the divergence multiplies it by zero.
-FAR = 1e4
+#: Masked logits; finite, because the divergence multiplies them by zero.
+MASKED = 1e4
 
 
 class DistillationLoss(nn.Module):
-    """Takes after a teacher: each text's direction, and which texts of a batch are near it, at several dims at once.
+    """Distills a teacher's embeddings and its in-batch similarities, at several Matryoshka dims.
 
-    With x the student's vectors and y the teacher's first d components, all of unit length, it is
+    With x the student's embeddings and y the leading d dimensions of the teacher's, all of unit length, the loss is
 
         mean(1 - x_i·y_i)  +  Σ over dims of  t · mean KL(softmax_j(y_i·y_j / t) ‖ softmax_j(x_i·x_j / t)),  j ≠ i,
 
-    where each dim's similarities are held against those of the teacher's whole vectors: what the first few dimensions
-    of a student should do is not what the teacher's first few do. The divergence of in-batch similarities is that of
-    similarity-preserving distillation (SEED; Fang et al., ICLR 2021), the sum over dims Matryoshka learning (Kusupati
-    et al., NeurIPS 2022).
+    where the similarities of every dim are compared with those of the teacher's whole embeddings. The divergence of
+    in-batch similarities is that of SEED (Fang et al., ICLR 2021), the sum over dims Matryoshka learning (Kusupati et
+    al., NeurIPS 2022).
 
-    A row of the dataset has one text column and the column ``label``, the text's row in ``vectors``: a table stays
-    in one place, where a column of vectors would go through the dataset as Python lists, batch by batch.
+    The dataset has one text column and the column ``label``, the text's row in ``vectors``, because a column of
+    embeddings would pass through the dataset as Python lists.
 
     Args:
         model: The student, d dimensions.
-        vectors: The teacher's, [n, D], D ≥ d, with what matters most in the first dimensions
-            (see :func:`wordllama_st.training.distillation.pca_rotate`).
-        dims: Those at which similarities are compared, each at most d.
-        temperature: t. The lower, the more the nearest texts matter.
-        similarity_weight: Of the second term. 0 leaves it out.
+        vectors: The teacher's embeddings [n, D], D ≥ d, rotated by
+            :func:`~wordllama_st.training.distillation.pca_rotate`.
+        dims: Dims at which similarities are compared, each at most d.
+        temperature: t. The lower it is, the more the nearest texts count.
+        similarity_weight: Weight of the second term; 0 omits it.
     """
 
     def __init__(
@@ -63,30 +62,30 @@ class DistillationLoss(nn.Module):
         teacher = torch.from_numpy(self.vectors[labels.cpu().numpy()]).to(student)
         loss = 1 - F.cosine_similarity(student, teacher[:, : student.shape[1]]).mean()
         if self.similarity_weight:
-            target = self._neighbours(teacher).exp()
+            target = self._log_probabilities(teacher).exp()
             for dim in self.dims:
-                divergence = F.kl_div(self._neighbours(student[:, :dim]), target, reduction="batchmean")
+                divergence = F.kl_div(self._log_probabilities(student[:, :dim]), target, reduction="batchmean")
                 loss = loss + self.similarity_weight * self.temperature * divergence
         return loss
 
-    def _neighbours(self, vectors: Tensor) -> Tensor:
-        """How near each text of a batch is to each other one, as the logarithm of a probability, [B, B]."""
+    def _log_probabilities(self, vectors: Tensor) -> Tensor:
+        """Return the log-softmax of each text's similarities to the others, [B, B]."""
         vectors = F.normalize(vectors)
         similarities = vectors @ vectors.T / self.temperature
         itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
-        return similarities.masked_fill(itself, -FAR).log_softmax(dim=1)
+        return similarities.masked_fill(itself, -MASKED).log_softmax(dim=1)
 
 
 class L2SPLoss(nn.Module):
-    """Adds to a loss the squared distance of the batch's token vectors from where they started.
+    """Adds to a loss the mean squared distance of a batch's token embeddings from their start.
 
-    As in L2-SP (Li et al., ICML 2018), but for the rows that a batch uses alone: the others do not move. Distances are
-    relative to the mean squared length of the starting table's rows, so that a strength means the same for any table.
+    This is L2-SP (Li et al., ICML 2018), restricted to the rows that a batch uses. Distances are relative to the mean
+    squared norm of the initial rows, so that a strength means the same for every table.
 
     Args:
-        loss: One of the library's.
-        model: A static model, all of whose rows are trained.
-        strength: What the mean relative squared distance of a batch's tokens is multiplied by.
+        loss: A loss of sentence-transformers.
+        model: A static model, whose rows are trained.
+        strength: The factor of the mean squared distance.
     """
 
     def __init__(self, loss: nn.Module, model: SentenceTransformer, strength: float) -> None:

@@ -37,10 +37,10 @@ DatasetSource: TypeAlias = str | Path | Dataset
 
 #: The default strength of L2-SP for a static model, found by measuring.
 STAY_CLOSE = 30.0
-#: Far above a transformer's: what is trained is one linear layer and one number per token.
+#: Far above a transformer's: one linear layer and one weight per token are trained.
 PROJECTION_LEARNING_RATE = 1e-3
-#: For the rows of a table, in its own root mean square: Adam's steps have a length of their own, and tables differ in
-#: scale by a factor of fifteen.
+#: Of the rows of a table, relative to its root mean square: Adam's steps do not scale with the table, and tables differ
+#: in scale by a factor of fifteen.
 RELATIVE_ROWS_LEARNING_RATE = 0.05
 SMALLEST_MATRYOSHKA_DIM = 64
 #: With fewer rows than this, none are held out: a score on one or two says nothing.
@@ -92,7 +92,7 @@ def read_datasets(
 
 
 def matryoshka_dims(dim: int) -> list[int]:
-    """The dims to train at once: ``dim``, and its halves down to 64."""
+    """Return ``dim`` and its halves down to 64."""
     dims = [dim]
     while dims[-1] % 2 == 0 and dims[-1] // 2 >= SMALLEST_MATRYOSHKA_DIM:
         dims.append(dims[-1] // 2)
@@ -100,7 +100,7 @@ def matryoshka_dims(dim: int) -> list[int]:
 
 
 def check_dims(dims: Sequence[int] | None, width: int) -> list[int]:
-    """The Matryoshka dims to train at, those of :func:`matryoshka_dims` if none are given.
+    """Return the Matryoshka dims to train at, those of :func:`matryoshka_dims` if none are given.
 
     Raises:
         ArgumentError: If one is larger than the model's.
@@ -112,38 +112,36 @@ def check_dims(dims: Sequence[int] | None, width: int) -> list[int]:
 
 
 def default_batch_size(rows: int) -> int:
-    """256 rows to a step, because in-batch negatives are better with more of them, or fewer where there are few rows:
-    an epoch of one or two steps teaches nothing.
-    """
+    """Return 256, or fewer for little data: an epoch of one or two steps trains nothing."""
     return min(256, max(8, rows // 20))
 
 
 def default_learning_rate(model: SentenceTransformer) -> float:
-    """What suits a model of the two kinds: a projection with token weights, or a table whose rows are trained."""
+    """Return the learning rate that suits a projection, or the rows of a static model's table."""
     if not is_static_model(model):
         return PROJECTION_LEARNING_RATE
     return RELATIVE_ROWS_LEARNING_RATE * float(embedding_weight(model).detach().float().square().mean().sqrt())
 
 
 def make_loss(model: SentenceTransformer, kind: Kind, dims: Sequence[int]) -> nn.Module:
-    """The library's loss for a kind of data, at several Matryoshka dims at once (Kusupati et al., NeurIPS 2022).
+    """Make the loss for a kind of data, at several Matryoshka dims (Kusupati et al., NeurIPS 2022).
 
-    Pairs and triplets: in-batch negatives (MultipleNegativesRankingLoss). Scored pairs: CoSENTLoss, which asks for
-    the order of the scores alone, so that any scale will do.
+    Pairs and triplets: in-batch negatives (MultipleNegativesRankingLoss). Scored pairs: CoSENTLoss, which
+    depends on the order of the scores only, so that any scale will do.
     """
     loss = CoSENTLoss(model) if kind is Kind.SCORED_PAIRS else MultipleNegativesRankingLoss(model)
     return MatryoshkaLoss(model, loss, matryoshka_dims=list(dims)) if len(dims) > 1 else loss
 
 
 def describe_loss(kind: Kind, dims: Sequence[int]) -> str:
-    """What :func:`make_loss` makes, in words."""
+    """Describe the loss of :func:`make_loss` in words."""
     name = "CoSENTLoss" if kind is Kind.SCORED_PAIRS else "MultipleNegativesRankingLoss"
     negatives = {Kind.PAIRS: ", in-batch negatives", Kind.TRIPLETS: ", in-batch and given negatives"}.get(kind, "")
     return name + negatives + (f"; Matryoshka dims {', '.join(map(str, dims))}" if len(dims) > 1 else "")
 
 
 def make_evaluator(data: TrainingData, name: str = "held-out", truncate_dim: int | None = None) -> BaseEvaluator:
-    """The library's evaluator for held-out rows: retrieval for pairs and triplets, similarity for scored pairs.
+    """Make an evaluator of held-out rows: retrieval for pairs and triplets, similarity for scored pairs.
 
     For retrieval, the first column's texts are the queries and the second's the corpus.
     """
@@ -184,7 +182,7 @@ def _evaluate(model: SentenceTransformer, held_out: dict[str, TrainingData], dim
 def retrieval_evaluator(
     queries: Sequence[str], documents: Sequence[str], name: str, truncate_dim: int | None = None
 ) -> InformationRetrievalEvaluator:
-    """Find for each query its own document among all; equal documents, and those of equal queries, count alike."""
+    """Evaluate finding each query's document among all; of equal queries, each one's document is relevant."""
     corpus = {document: str(index) for index, document in enumerate(dict.fromkeys(documents))}
     relevant: dict[str, set[str]] = {}
     for query, document in zip(queries, documents, strict=True):
@@ -224,29 +222,28 @@ def train_supervised(
     """Train a model in place, with the Trainer of sentence-transformers.
 
     Args:
-        model: As :func:`~wordllama_st.build_model` makes it, of which projection and token weights are trained; or a
-            static one, as :func:`~wordllama_st.training.static_model.static_model_from_pretrained` loads it, every row of which is trained.
-        data: What to train on; several by name are trained together, each batch from one of them.
+        model: A model over a codebook, whose projection and token weights are trained; or a static model, every row of
+            which is trained.
+        data: Training data, several by name; each batch comes from one of them.
         dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
-        epochs: Times to go over the data.
-        batch_size: Rows per step; see :func:`default_batch_size` if None.
-        learning_rate: Of the projection (the token weights take ten times that), or of the rows. None takes what
-            suits the model.
-        stay_close: For a static model, how strongly the rows are held to their start, see
+        epochs: Passes over the data.
+        batch_size: Rows per step; that of :func:`default_batch_size` if None.
+        learning_rate: Of the projection (token weights take ten times that), or of the rows; that of
+            :func:`default_learning_rate` if None.
+        stay_close: Of a static model, how strongly its rows are held to their start, see
             :class:`~wordllama_st.training.losses.L2SPLoss`; 30 if None. Rows that no text uses never move.
-        seed: Fixes the order of the rows.
-        checkpoint_dir: Where to keep checkpoints, every ``save_steps``; if it has some, training goes on from the
-            last complete one. None keeps none.
+        seed: Seed of the order of the rows.
+        checkpoint_dir: Directory of checkpoints; training resumes from the last complete one. None keeps none.
         save_steps: Steps between checkpoints.
-        show_progress_bar: Whether to show one.
-        **arguments: Any other of the library's ``SentenceTransformerTrainingArguments``, such as ``bf16=True``.
+        show_progress_bar: None shows it when this package logs at INFO.
+        **arguments: Other ``SentenceTransformerTrainingArguments``, such as ``bf16=True``.
 
     Returns:
         The duration of training, in seconds.
 
     Raises:
-        ArgumentError: If a Matryoshka dim is larger than the model's, the checkpoints are another run's, or training
-            diverged.
+        ArgumentError: If a Matryoshka dim is larger than the model's, or ``stay_close`` is given for a projection.
+        TrainingError: If the checkpoints belong to another run, or training diverged.
     """
     parts = data if isinstance(data, dict) else {"data": data}
     width = model.get_embedding_dimension() or 1
@@ -277,7 +274,7 @@ def train_supervised(
 def hold_out_rows(
     data: TrainingData, share: float, limit: int = 2000, seed: int = 42
 ) -> tuple[TrainingData, TrainingData]:
-    """Split rows off for evaluation: (the rest, the held-out rows)."""
+    """Split rows off for evaluation, and return (the rest, the held-out rows)."""
     count = min(limit, max(1, round(len(data.rows) * share)))
     if len(data.rows) - count < 2:
         raise DatasetError(

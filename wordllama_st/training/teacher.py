@@ -23,19 +23,18 @@ from wordllama_st.storage.staging import check_or_record, staged_file
 
 logger = logging.getLogger(__name__)
 
-#: Texts to a file, each of which is written when it is complete: what an interruption costs, at the most.
+#: Texts per file of the cache. A file is written when it is complete; an interruption loses at most one.
 TEXTS_PER_FILE = 4096
 MANIFEST = "teacher.json"
-#: How far from 1 a length may be for dot products to be cosines.
+#: How far from 1 a norm may be for dot products to count as cosines.
 UNIT_TOLERANCE = 1e-2
 
 
 def check_teacher(teacher: SentenceTransformer) -> None:
-    """Check that a student whose similarity is the cosine can learn a teacher's.
+    """Check that a teacher's similarity function ranks as the cosine similarity of a static model does.
 
     Raises:
-        ArgumentError: If the teacher compares its vectors otherwise, and they are not of unit length, where the dot
-            product is the cosine and Euclidean distance has its order.
+        ArgumentError: If it does not. (On unit vectors, dot product and Euclidean distance do.)
     """
     similarity = teacher.similarity_fn_name or "cosine"
     if similarity == "cosine":
@@ -44,9 +43,8 @@ def check_teacher(teacher: SentenceTransformer) -> None:
     if similarity in ("dot", "euclidean") and np.abs(lengths - 1).max() < UNIT_TOLERANCE:
         return
     raise ArgumentError(
-        f"The teacher compares its vectors by {similarity}, and a static model by cosine: it would learn something "
-        f"else than the teacher means. Choose a teacher of cosine similarity, or set its similarity_fn_name to "
-        f"'cosine' if its directions alone are what you want."
+        f"The teacher compares embeddings by {similarity}, and a static model by cosine similarity. Choose a teacher "
+        f"of cosine similarity, or set its similarity to 'cosine' to distill the directions of its embeddings alone."
     )
 
 
@@ -146,16 +144,16 @@ def _digest(texts: Sequence[str]) -> str:
 
 
 def _check_cache(cache: Path, made_of: dict[str, Any], count: int) -> None:
-    """Record what a cache is made of, or check that it is what was recorded."""
+    """Record the teacher and texts of a cache, or check that they are the recorded ones."""
     path = cache / MANIFEST
     if cache.exists() and not cache.is_dir():
         raise ArgumentError(f"{cache} is a file; a teacher's cache is a directory.")
     if not path.is_file() and cache.is_dir() and any(cache.iterdir()):
-        raise ArgumentError(f"{cache} holds something else than a teacher's vectors; choose another directory.")
+        raise ArgumentError(f"{cache} holds something else than a teacher's embeddings; choose another directory.")
     if different := check_or_record(path, made_of, {"count": count}):
         raise ArgumentError(
-            f"The vectors in {cache} are of another {' and of other '.join(different)}; choose another directory, or "
-            f"delete that one."
+            f"The embeddings in {cache} are of another {' and of other '.join(different)}; choose another directory, "
+            f"or delete that one."
         )
 
 
@@ -163,11 +161,9 @@ def _read(path: Path, count: int) -> npt.NDArray[np.float16]:
     try:
         vectors: npt.NDArray[np.float16] = load_file(path)["vectors"]
     except Exception as error:  # cut short, not safetensors, or without the key
-        raise ModelLoadError(f"{path} is damaged: {reason(error)}. Delete it, and it is computed again.") from error
+        raise ModelLoadError(f"{path} is damaged: {reason(error)}. Delete it to compute it again.") from error
     if vectors.ndim != 2 or len(vectors) != count or vectors.dtype != np.float16:
-        raise ModelLoadError(
-            f"{path} holds {vectors.dtype} {list(vectors.shape)}. Delete it, and it is computed again."
-        )
+        raise ModelLoadError(f"{path} holds {vectors.dtype} {list(vectors.shape)}. Delete it to compute it again.")
     return vectors
 
 
@@ -179,7 +175,7 @@ def _unit(vectors: Any) -> npt.NDArray[np.float16]:
 
 
 def fingerprint(model: SentenceTransformer) -> str:
-    """A sha256 of all that a model's vectors depend on: its modules' settings, tokenizer and weights."""
+    """Return the SHA-256 fingerprint of a model: its modules' settings, tokenizer and weights."""
     sha256 = hashlib.sha256(repr(model).encode())
     backend = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
     if hasattr(backend, "to_str"):
