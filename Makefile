@@ -1,22 +1,27 @@
-# Everything runs in .venv, which the first target that needs it creates.
+# Everything runs in .venv, which the first target that needs it creates: `make demo` with what training needs, every
+# other target with what development needs as well.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TRAINING := $(VENV)/.training
 INSTALLED := $(VENV)/.installed
+INTEGRATIONS := integrations/langchain integrations/llama-index
+PIP := $(BIN)/python -m pip install --constraint constraints.txt
 
-.PHONY: install demo test fuzz bench quality compatibility lint clean
+.PHONY: install demo test fuzz bench quality compatibility docs lint clean
 
 install: $(INSTALLED)
 
-INTEGRATIONS := integrations/langchain integrations/llama-index
-
-$(INSTALLED): pyproject.toml constraints.txt $(INTEGRATIONS:%=%/pyproject.toml)
+$(TRAINING): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --upgrade --quiet pip
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]' $(INTEGRATIONS:%=--editable %)
+	$(PIP) --editable '.[train]'
 	touch $@
 
-demo: $(INSTALLED)
+$(INSTALLED): $(TRAINING) $(INTEGRATIONS:%=%/pyproject.toml)
+	$(PIP) --editable '.[dev]' $(INTEGRATIONS:%=--editable %)
+	touch $@
+
+demo: $(TRAINING)
 	$(BIN)/wordllama-st demo --overwrite
 
 test: $(INSTALLED)
@@ -50,11 +55,15 @@ compatibility: $(INSTALLED)
 	    'sentence-transformers==3.2.1' 'transformers<4.46'
 	$(BIN)/python benchmarks/compatibility.py .venv-oldest/bin/python
 
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	for package in $(INTEGRATIONS); do (cd $$package && ../../$(BIN)/mypy) || exit 1; done
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-peer demo-models quality
+	rm -rf $(VENV) .venv-oldest .venv-peer demo-models quality site

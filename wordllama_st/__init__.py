@@ -14,17 +14,26 @@ from wordllama_st.errors import require
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from wordllama_st.analysis.explanation import explain
-    from wordllama_st.baking import bake, bake_dims
-    from wordllama_st.codebook import Codebook
-    from wordllama_st.evaluation import evaluate
-    from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection, WeightedPool
-    from wordllama_st.recipes import adapt, compress, distill, finetune, train
-    from wordllama_st.registration import register, unregister
-    from wordllama_st.static import StaticEncoder
-    from wordllama_st.training.build import build_model
-    from wordllama_st.training.load import model_from_pretrained
-    from wordllama_st.training.static_model import static_model_from_pretrained
+    from wordllama_st.analysis.explanation import explain as explain
+    from wordllama_st.baking import bake as bake
+    from wordllama_st.baking import bake_dims as bake_dims
+    from wordllama_st.codebook import Codebook as Codebook
+    from wordllama_st.evaluation import evaluate as evaluate
+    from wordllama_st.modules import Binarize as Binarize
+    from wordllama_st.modules import LLMTokenEmbedding as LLMTokenEmbedding
+    from wordllama_st.modules import Projection as Projection
+    from wordllama_st.modules import WeightedPool as WeightedPool
+    from wordllama_st.recipes import adapt as adapt
+    from wordllama_st.recipes import compress as compress
+    from wordllama_st.recipes import distill as distill
+    from wordllama_st.recipes import finetune as finetune
+    from wordllama_st.recipes import train as train
+    from wordllama_st.registration import register as register
+    from wordllama_st.registration import unregister as unregister
+    from wordllama_st.static import StaticEncoder as StaticEncoder
+    from wordllama_st.training.build import build_model as build_model
+    from wordllama_st.training.load import model_from_pretrained as model_from_pretrained
+    from wordllama_st.training.static_model import static_model_from_pretrained as static_model_from_pretrained
 
 #: The extra that some names need, and its modules.
 _ST = ("st", "torch", "sentence_transformers")
@@ -54,29 +63,7 @@ _EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "unregister": ("registration", _ST),
 }
 
-__all__ = [
-    "Binarize",
-    "Codebook",
-    "LLMTokenEmbedding",
-    "Projection",
-    "StaticEncoder",
-    "WeightedPool",
-    "__version__",
-    "adapt",
-    "bake",
-    "bake_dims",
-    "build_model",
-    "compress",
-    "distill",
-    "evaluate",
-    "explain",
-    "finetune",
-    "model_from_pretrained",
-    "register",
-    "static_model_from_pretrained",
-    "train",
-    "unregister",
-]
+__all__ = ["__version__", *_EXPORTS]
 
 
 def __getattr__(name: str) -> Any:

@@ -314,10 +314,8 @@ def adapt(
     after = supervised.retrieval_scores(static, held_out)
     *scores, mean = (ScoreChange(name, before[name], after[name]) for name in before)
     if path is not None:
-        statement = (
-            f"Adapted to {len(documents.documents):,} documents: {len(split.train):,} pairs formed from their "
-            f"structure, held to its start with strength {stay_close:g}"
-        )
+        pairs_of = f"{len(documents.documents):,} documents: {len(split.train):,} pairs formed from their structure"
+        statement = f"Adapted to {pairs_of}, held to its start with strength {stay_close:g}"
         origin = [f"{model_name(model)}, every row of its table", statement]
         save_static_model(static, path, origin, overwrite=overwrite)
     return Result(static, AdaptationReport(documents, pairs, split, tuple(scores), mean, seconds))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -28,14 +27,9 @@ class ScoreChange:
     before: float
     after: float
 
-    @property
-    def relative(self) -> float | None:
-        """The change relative to the score before; None if that was zero."""
-        return self.after / self.before - 1 if self.before else None
-
 
 class Report:
-    """What the reports of all recipes have in common: fields, a text for people and JSON for programs."""
+    """Base of the reports: fields, a text and JSON."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values."""
@@ -122,8 +116,7 @@ class DistillationReport(Report):
         teacher_dim: D of the teacher's embeddings.
         teacher_seconds: How long it took to compute or read them.
         cache: The directory that keeps them; None if none does.
-        score: The mean cosine similarity to the teacher's embeddings on the held-out texts, of the model that least
-            squares gives and of the trained one.
+        score: The mean cosine similarity to the teacher on the held-out texts, after least squares and after training.
         seconds: The duration of training.
     """
 
@@ -137,13 +130,11 @@ class DistillationReport(Report):
 
     def __str__(self) -> str:
         kept = f"; kept in {self.cache}" if self.cache else ""
-        return "\n".join(
-            [
-                f"Texts       {self.texts + self.held_out:,}, {self.held_out:,} of them held out",
-                f"Teacher     {self.teacher_dim} dimensions, {self.teacher_seconds:.0f} s{kept}",
-                f"Start       {self.score.metric} {self.score.before:.3f}",
-                f"Trained     {self.score.metric} {self.score.after:.3f}, {self.seconds:.0f} s",
-            ]
+        return (
+            f"Texts       {self.texts + self.held_out:,}, {self.held_out:,} of them held out\n"
+            f"Teacher     {self.teacher_dim} dimensions, {self.teacher_seconds:.0f} s{kept}\n"
+            f"Start       {self.score.metric} {self.score.before:.3f}\n"
+            f"Trained     {self.score.metric} {self.score.after:.3f}, {self.seconds:.0f} s"
         )
 
 
@@ -194,18 +185,11 @@ class AdaptationReport(Report):
             summarize_split(self.split),
             f"Training    {self.seconds:.0f} s\n",
             f"{'held-out retrieval, nDCG@10':<35}{'before':>9}{'after':>8}",
-            *_table([*self.scores, self.mean]),
-            "It helped." if self.helped else "It did not help: keep the model as it was.",
         ]
-        return "\n".join(lines)
-
-
-def _table(scores: Sequence[ScoreChange]) -> list[str]:
-    return [
-        f"{score.metric:<35}{score.before:>9.3f}{score.after:>8.3f}"
-        + ("" if score.relative is None else f"{score.relative:>+8.0%}")
-        for score in scores
-    ]
+        for score in (*self.scores, self.mean):
+            change = f"{score.after / score.before - 1:>+8.0%}" if score.before else ""
+            lines.append(f"{score.metric:<35}{score.before:>9.3f}{score.after:>8.3f}{change}")
+        return "\n".join([*lines, "It helped." if self.helped else "It did not help: keep the model as it was."])
 
 
 ReportT = TypeVar("ReportT", TrainingReport, DistillationReport, AdaptationReport)

@@ -18,7 +18,7 @@ from sentence_transformers import (
 )
 from sentence_transformers.base.sampler import BatchSamplers
 from torch import nn
-from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
 from wordllama_st.errors import TrainingError
 from wordllama_st.modules import LLMTokenEmbedding, WeightedPool
@@ -111,8 +111,9 @@ def run_trainer(
             train_dataset=DatasetDict(datasets),
             loss=dict(losses),
         )
+        # The Trainer prints every log, as a line or into its bar; the loss belongs into the bar, and nothing is printed.
+        trainer.remove_callback(ProgressCallback if show_progress_bar else PrinterCallback)
         if show_progress_bar:
-            trainer.remove_callback(ProgressCallback)
             trainer.add_callback(TrainingBar)
         start = time.perf_counter()
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
