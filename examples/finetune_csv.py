@@ -14,15 +14,11 @@ import argparse
 import csv
 import tempfile
 from pathlib import Path
-from typing import cast
 
 from sentence_transformers import SentenceTransformer
 
-import wordllama_st
-from wordllama_st import Codebook, bake, build_model
-from wordllama_st.data.datasets import read_training_data
+from wordllama_st import bake, train
 from wordllama_st.data.docstrings import harvest, installed_packages
-from wordllama_st.training.supervised import hold_out_rows, make_evaluator, train_supervised
 
 MODEL = "wordllama-l2-supercat-256"
 #: Docstrings of each package.
@@ -30,7 +26,7 @@ EACH = 100
 
 
 def write_csv(path: Path, rows: int) -> None:
-    """Make a CSV of docstrings: their first sentences, and what comes behind."""
+    """Write a CSV of docstrings: their first sentences, and what follows."""
     docstrings = (found for folder in installed_packages().values() for found in harvest(folder, limit=EACH))
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -43,31 +39,26 @@ def main() -> None:
     """Train on nine tenths of the rows; show before and after on the last tenth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("csv", type=Path, nargs="?", help="a CSV with two columns of text and a header")
-    parser.add_argument("--out", type=Path, help="where to save the baked model (default: nowhere that lasts)")
+    parser.add_argument("--out", type=Path, help="where to save the baked model (default: a temporary directory)")
     parser.add_argument("--rows", type=int, default=2000, help="of the CSV that is made (default: %(default)s)")
-    parser.add_argument("--epochs", type=float, default=3, help="times to go over it (default: %(default)s)")
+    parser.add_argument("--epochs", type=float, default=3, help="passes over it (default: %(default)s)")
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as scratch:
         path = arguments.csv or Path(scratch, "docstrings.csv")
         if arguments.csv is None:
             write_csv(path, arguments.rows)
-        rows, held_out = hold_out_rows(read_training_data(str(path)), share=0.1)
-        print(f"{path.name}: {len(rows.rows):,} pairs to train on, {len(held_out.rows):,} held out")
-
         # The released model is the token table, and where training begins.
-        model = build_model(Codebook.from_pretrained(MODEL), dim=256, initialize="identity")
-        train_supervised(model, rows, epochs=arguments.epochs)
-        output = arguments.out or Path(scratch, "embedder")
-        bake(model, output)
+        result = train(MODEL, path, epochs=arguments.epochs)
+        (data,) = result.report.datasets
+        print(f"{path.name}: {data.rows - data.held_out:,} pairs to train on, {data.held_out:,} held out")
+        recall, rank = (score for score in result.report.scores if "256 dims" in score.metric)
+        print(f"before   recall@10 {recall.before:.3f}   MRR@10 {rank.before:.3f}")
+        print(f"after    recall@10 {recall.after:.3f}   MRR@10 {rank.after:.3f}")
 
-        wordllama_st.register()
-        models = {"before": SentenceTransformer(MODEL), "after": SentenceTransformer(str(output))}
-        evaluate = make_evaluator(held_out, "held-out")
-        for label, loaded in models.items():
-            scores = cast(dict[str, float], evaluate(loaded))
-            found, rank = (scores[f"held-out_cosine_{metric}"] for metric in ("recall@10", "mrr@10"))
-            print(f"{label:8} recall@10 {found:.3f}   MRR@10 {rank:.3f}")
+        output = arguments.out or Path(scratch, "embedder")
+        bake(result.model, output)
+        print(f"Baked: {SentenceTransformer(str(output))!r}")
         if arguments.out:
             print(f"Saved: SentenceTransformer({str(output)!r})")
 

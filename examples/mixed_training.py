@@ -1,10 +1,10 @@
-"""Contrastive and scored data together, with hard negatives, for embeddings that are signs: fine-tuning in Python.
+"""Fine-tuning in Python on pairs with hard negatives and on scored pairs together, for sign embeddings.
 
     pip install "wordllama-st[train]"
     python examples/mixed_training.py [--rows 2000] [--out mixed]
 
-Pairs are the summary lines and bodies of docstrings, with hard negatives that the library mines; scored pairs say that
-two docstrings of one package are rather alike, and two of different packages are not. `Binarize` trains their signs.
+Pairs are the first lines and bodies of docstrings, with mined hard negatives; scored pairs say that two docstrings of
+one package are similar, and two of different packages are not. Sign embeddings are trained.
 """
 
 from __future__ import annotations
@@ -15,22 +15,18 @@ from itertools import pairwise
 
 from datasets import Dataset
 
-from wordllama_st import Binarize
-from wordllama_st.data.datasets import Kind, TrainingData
+from wordllama_st import finetune
 from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
-from wordllama_st.training.hard_negatives import add_hard_negatives
-from wordllama_st.training.static_model import save_static_model, static_model_from_pretrained
-from wordllama_st.training.supervised import hold_out_rows, make_evaluator, train_supervised
 
 MODEL = "wordllama-l2-supercat-256"
 #: Docstrings of each package at the most.
 EACH = 100
-#: How alike two docstrings are taken to be: of one package and of two.
+#: The similarity of two docstrings of one package, and of two packages.
 RELATED, UNRELATED = 0.5, 0.0
 
 
-def scored(docstrings: list[Docstring]) -> TrainingData:
-    """Neighbours in a package, and strangers."""
+def scored(docstrings: list[Docstring]) -> Dataset:
+    """Make scored pairs: neighbours in a package, and docstrings of different packages."""
     strangers = random.Random(1).sample(docstrings, len(docstrings))
     rows = [(a, b, RELATED if a.package == b.package else UNRELATED) for a, b in pairwise(docstrings)]
     rows += [(a, b, UNRELATED) for a, b in zip(docstrings, strangers, strict=True) if a.package != b.package]
@@ -39,11 +35,11 @@ def scored(docstrings: list[Docstring]) -> TrainingData:
         "sentence2": [b.summary for _, b, _ in rows],
         "score": [score for _, _, score in rows],
     }
-    return TrainingData(Dataset.from_dict(columns), Kind.SCORED_PAIRS, "related")
+    return Dataset.from_dict(columns)
 
 
 def main() -> None:
-    """Train on both, and score the signs."""
+    """Train on both, and score sign embeddings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--out", default="mixed")
@@ -53,20 +49,13 @@ def main() -> None:
     chosen = [
         found[index] for index in sorted(random.Random(0).sample(range(len(found)), min(options.rows, len(found))))
     ]
-    columns = {"anchor": [one.summary for one in chosen], "positive": [one.body for one in chosen]}
-    pairs, held_out = hold_out_rows(TrainingData(Dataset.from_dict(columns), Kind.PAIRS, "pairs"), 0.1)
+    pairs = Dataset.from_dict({"anchor": [one.summary for one in chosen], "positive": [one.body for one in chosen]})
 
-    model = static_model_from_pretrained(MODEL)
-    triplets = add_hard_negatives(model, pairs, 2)
-    print(f"{len(triplets.rows):,} of {len(pairs.rows):,} pairs have 2 hard negatives")
-    model.append(Binarize())
-    evaluator = make_evaluator(held_out, "signs")
-    before = evaluator(model)["signs_cosine_recall@10"]
-    train_supervised(model, {"triplets": triplets, "related": scored(chosen)}, stay_close=30)
-    print(f"recall@10 by signs: {before:.3f} before, {evaluator(model)['signs_cosine_recall@10']:.3f} after")
-    save_static_model(
-        model, options.out, [MODEL, "Trained on pairs with hard negatives and on scored pairs"], overwrite=True
-    )
+    data = [pairs, scored(chosen)]
+    report = finetune(MODEL, data, options.out, mine_negatives=2, binary=True, overwrite=True).report
+    first, recall = report.datasets[0], report.scores[0]
+    print(f"{first.mined:,} of {first.rows - first.held_out:,} pairs have 2 hard negatives")
+    print(f"recall@10 by signs: {recall.before:.3f} before, {recall.after:.3f} after")
     print(f'Saved. SentenceTransformer("{options.out}").encode(texts, precision="ubinary") gives 32 bytes a text.')
 
 

@@ -303,7 +303,7 @@ def train_and_evaluate(
         model: As for :func:`train_supervised`; with ``binary`` it gets a last ``Binarize``, unless it has one.
         data: What to train on, by name.
         hold_out: The share of the rows to hold out, from 20 rows on.
-        mine_negatives: Hard negatives per pair; None mines none.
+        mine_negatives: Hard negatives to mine for each pair, of the datasets that are pairs; None mines none.
         dims: Matryoshka dims.
         binary: Whether to train sign embeddings.
         checkpoint_dir: As for :func:`train_supervised`.
@@ -318,7 +318,8 @@ def train_and_evaluate(
         train[name] = part
         if hold_out and len(part.rows) >= MIN_ROWS_TO_HOLD_OUT:
             train[name], held_out[name] = hold_out_rows(part, hold_out, seed=seed)
-        if mine_negatives:
+        mined = bool(mine_negatives) and (part.kind is Kind.PAIRS or len(data) == 1)
+        if mined and mine_negatives:
             train[name] = add_hard_negatives(model, train[name], mine_negatives)
         reports.append(
             DatasetReport(
@@ -326,7 +327,7 @@ def train_and_evaluate(
                 kind=part.kind.value,
                 rows=len(part.rows),
                 held_out=len(held_out[name].rows) if name in held_out else 0,
-                mined=len(train[name].rows) if mine_negatives else None,
+                mined=len(train[name].rows) if mined else None,
                 columns=part.used,
                 ignored=part.ignored,
                 loss=describe_loss(train[name].kind, dims),

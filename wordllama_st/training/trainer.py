@@ -111,7 +111,7 @@ def run_trainer(
             train_dataset=DatasetDict(datasets),
             loss=dict(losses),
         )
-        # The Trainer prints every log, as a line or into its bar; the loss belongs into the bar, and nothing is printed.
+        # By default the Trainer prints each log, as a line or into its bar. The loss belongs in the bar.
         trainer.remove_callback(ProgressCallback if show_progress_bar else PrinterCallback)
         if show_progress_bar:
             trainer.add_callback(TrainingBar)
