@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import json
 import math
 import re
@@ -33,7 +32,6 @@ from tokenizers import Tokenizer
 
 from wordllama_st import Codebook, StaticEncoder, bake, build_model
 from wordllama_st.cli.evaluate import add_arguments, run
-from wordllama_st.data.datasets import check_utf8, tsv_quoting
 from wordllama_st.errors import (
     ArgumentError,
     DatasetError,
@@ -329,59 +327,11 @@ def test_an_unquoted_tsv_loses_no_rows_to_a_quote(tmp_path: Path) -> None:
     assert list(task.scores) == [1.5, 3, 2, 5]
 
 
-_FIELDS = st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["Cs"]), min_size=1, max_size=8)
-_TABLE = st.lists(st.tuples(_FIELDS, _FIELDS | st.sampled_from(['"', '"a', 'b"', '"a" b', '"c"'])), min_size=1)
-
-
-def read_tsv(path: Path) -> list[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.reader(file, delimiter="\t", quoting=tsv_quoting(path)))
-
-
-@given(rows=_TABLE)
-@settings(max_examples=150, deadline=None)
-def test_every_tsv_keeps_its_rows_quoted_or_not(rows: list[tuple[str, str]], tmp_path_factory: Any) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.tsv"
-    path.write_text("".join(f"{a}\t{b}\n" for a, b in rows), encoding="utf-8", newline="")
-    plain = read_tsv(path)
-    assert len(plain) == len(rows)
-    if tsv_quoting(path) == csv.QUOTE_NONE:
-        assert plain == [list(row) for row in rows]
-    else:  # every line can be read as quoted: then quotes around a field are all that is taken away
-        assert all(
-            field in (cell, next(csv.reader(io.StringIO(cell, newline=""), delimiter="\t"))[0])
-            for found, row in zip(plain, rows, strict=True)
-            for field, cell in zip(found, row, strict=True)
-        )
-    write(path, None, rows, quoting=csv.QUOTE_ALL)
-    assert read_tsv(path) == [list(row) for row in rows]
-
-
 def test_a_quoted_tsv_may_have_tabs_and_line_breaks_in_its_fields(tmp_path: Path) -> None:
     rows = [["a\tb", "two\nlines", "1"], ["c", 'd "e"', "2"]]
     path = Path(write(tmp_path / "quoted.tsv", ["x", "y", "score"], rows))
     task = read_similarity(str(path))
     assert [task.first, task.second] == [["a\tb", "c"], ["two\nlines", 'd "e"']]
-
-
-@given(
-    before=st.text(max_size=40),
-    size=st.integers(1, 9),
-    broken=st.sampled_from([b"\xe9", b"\xe9a", b"\xff\xfe", b"\xc3"]),
-)
-@settings(max_examples=100, deadline=None)
-def test_the_first_byte_that_is_not_utf_8_is_named(
-    before: str, size: int, broken: bytes, tmp_path_factory: Any
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "broken.txt"
-    start = before.encode("utf-8", "ignore")
-    path.write_bytes(start)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wordllama_st.data.datasets._BLOCK_BYTES", size)  # characters lie across blocks
-        check_utf8(path)
-        path.write_bytes(start + broken + b"abc" * (broken != b"\xc3"))
-        with pytest.raises(DatasetError, match=rf"is not UTF-8 at byte {len(start)}; convert"):
-            check_utf8(path)
 
 
 def test_labelled_files_with_and_without_a_header(tmp_path: Path) -> None:
