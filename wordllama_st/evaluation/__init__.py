@@ -1,25 +1,27 @@
-"""Scores a user can trust: the library's evaluators and scikit-learn's, on the user's own data."""
+"""Score models on a user's own data, by sentence-transformers' evaluators and scikit-learn."""
 
-from wordllama_st.evaluation.classification import ClassificationTask
-from wordllama_st.evaluation.clustering import ClusteringTask
+from wordllama_st.evaluation.outputs import ReportFiles, write_card
+from wordllama_st.evaluation.plots import plot_dims, plot_speed
 from wordllama_st.evaluation.reading import read_classification, read_clustering, read_retrieval, read_similarity
 from wordllama_st.evaluation.report import Report
-from wordllama_st.evaluation.retrieval import RetrievalTask
 from wordllama_st.evaluation.run import evaluate, similarity_score
-from wordllama_st.evaluation.similarity import SimilarityTask
-from wordllama_st.evaluation.task import Task
+from wordllama_st.evaluation.tasks import ClassificationTask, ClusteringTask, RetrievalTask, SimilarityTask, Task
 
 __all__ = [
     "ClassificationTask",
     "ClusteringTask",
     "Report",
+    "ReportFiles",
     "RetrievalTask",
     "SimilarityTask",
     "Task",
     "evaluate",
+    "plot_dims",
+    "plot_speed",
     "read_classification",
     "read_clustering",
     "read_retrieval",
     "read_similarity",
     "similarity_score",
+    "write_card",
 ]

@@ -1,124 +1,195 @@
-"""Whatever can be scored: static models, trained models, and any other SentenceTransformer."""
+"""Models of every kind, loaded to be scored, and the embeddings that stand in for them in evaluators."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partialmethod
 from pathlib import Path
-from typing import Any, TypeAlias
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router, Transformer
 
-from wordllama_st.errors import ModelLoadError, reason
-from wordllama_st.evaluation.vectors import Role
+from wordllama_st.errors import EvaluationError, ModelLoadError, reason
 from wordllama_st.modules.stock import static_modules
 from wordllama_st.static import StaticEncoder, released
 from wordllama_st.static.formats import sentence_transformers as stock_format
 from wordllama_st.static.formats.load import read_static_model
-from wordllama_st.static.similarity import Vectors
+from wordllama_st.static.precision import Precision, quantize_embeddings
+from wordllama_st.static.similarity import Vectors, normalized
 from wordllama_st.static.table import StaticTable
 from wordllama_st.training.load import model_from_pretrained
 
-#: A directory, a released name or a Hub id; or a model that is loaded.
+#: A directory, a released name or a Hub id; or a loaded model.
 ModelSource: TypeAlias = str | Path | SentenceTransformer | StaticEncoder
+#: How a text is used: some models put another prompt in front of a query than of a document.
+Role = Literal["text", "query", "document"]
 
-#: Texts at a time. A transformer pads them to the longest, so that more are no faster on a CPU.
+#: A transformer pads a batch to its longest text, so larger batches are no faster on a CPU.
 _TRANSFORMER_BATCH, _STATIC_BATCH = 32, 1024
 _CONFIG_FILE = "config.json"
 
 
-@dataclass(frozen=True)
 class ScoredModel:
-    """A model that is loaded and ready to encode.
+    """A loaded model and what a :class:`~wordllama_st.evaluation.report.ModelResult` tells of it.
 
-    Attributes:
-        name: What to call it.
-        source: What it was loaded from.
-        dim: D, the length of its vectors.
-        size: Bytes it takes on disk; None if it was not loaded from there.
-        runtime: What encodes: ``"StaticEncoder"`` or ``"SentenceTransformer"``.
-        threads: Threads it encodes with; None on an accelerator.
-        directory: Where it is, if it is a local directory.
-        tells_roles: Whether a text has another vector as a query than as a document.
-        encode: From texts, what they are, and whether to show a progress bar, to vectors, float32 [n, D].
+    ``has_roles`` is whether a text has another embedding as a query than as a document.
     """
 
-    name: str
-    source: str
-    dim: int
-    size: int | None
-    runtime: str
-    threads: int | None
-    directory: Path | None
-    tells_roles: bool
-    encode: Callable[[Sequence[str], Role, bool], Vectors]
+    def __init__(
+        self, encoder: StaticEncoder | SentenceTransformer, name: str, source: str = "memory", size: int | None = None
+    ) -> None:
+        self.encoder, self.name, self.source, self.size = encoder, name, source, size
+        self.runtime, self.has_roles, self._batch_size = "StaticEncoder", False, _STATIC_BATCH
+        self.threads: int | None = 1
+        if isinstance(encoder, StaticEncoder):
+            self.dim = encoder.dim
+            return
+        self.runtime = "SentenceTransformer"
+        self.has_roles = any(encoder.prompts.values()) or isinstance(encoder[0], Router)
+        self.threads = torch.get_num_threads() if encoder.device.type == "cpu" else None
+        if any(isinstance(part, Transformer) for part in encoder.modules()):
+            self._batch_size = _TRANSFORMER_BATCH
+        self.dim = int(encoder.truncate_dim or encoder.get_embedding_dimension() or self.encode(["a"]).shape[1])
+
+    def encode(self, texts: Sequence[str], role: Role = "text", show_progress_bar: bool = False) -> Vectors:
+        """Encode texts of one role at full dim, as float32 [n, D]. A model without roles encodes ``"text"`` only."""
+        encode = getattr(self.encoder, "encode" if role == "text" else f"encode_{role}")
+        embeddings = encode(list(texts), batch_size=self._batch_size, show_progress_bar=show_progress_bar)
+        return np.asarray(embeddings, np.float32)
 
 
 def open_model(source: ModelSource, name: str | None = None) -> ScoredModel:
-    """Load a model, or take one that is.
+    """Load a model, unless it is loaded.
 
-    A static model is encoded by :class:`~wordllama_st.StaticEncoder`, which gives the stock class's vectors faster;
-    one with prompts, and everything else, by ``SentenceTransformer``. Nothing of a trained model's code is run but this
-    package's and the library's own.
+    A static model without prompts is encoded by :class:`~wordllama_st.StaticEncoder`, which is faster than the stock
+    class and gives the same embeddings; everything else by ``SentenceTransformer``. The only code of a trained model
+    that is run is this package's and sentence-transformers'.
 
     Args:
-        source: A static model, as :meth:`StaticEncoder.from_pretrained` has it; the directory of a trained model; a
+        source: A static model, as :meth:`StaticEncoder.from_pretrained` loads it; the directory of a trained model; a
             directory or Hub id that ``SentenceTransformer`` loads; or an instance of one of these classes.
-        name: What to call it; as its source if None.
+        name: The model's name in reports; its source, or class, if None.
 
     Raises:
-        ModelLoadError: If there is something that is no model, or is damaged.
-        ModelUnavailableError: If there is nothing, or it cannot be had.
+        ModelLoadError: If ``source`` is no model, or is damaged.
+        ModelUnavailableError: If there is no such model, or it cannot be fetched.
         UnknownModelError: If a ``wordllama-*`` name was never released.
     """
-    if isinstance(source, SentenceTransformer):
-        return _stock(source, name or "SentenceTransformer", "memory", None, None)
-    if isinstance(source, StaticEncoder):
-        return _static(source, name or "StaticEncoder", "memory", None, None)
+    if isinstance(source, (SentenceTransformer, StaticEncoder)):
+        return ScoredModel(source, name or type(source).__name__)
     path, text = Path(source), str(source)
-    directory = path if path.is_dir() else None
-    loaded = _load(text, directory)
-    if isinstance(loaded, StaticTable):
-        size: int | None = size_on_disk(path) if path.exists() else _table_size(loaded)
-        if not any(loaded.prompts.values()):
-            return _static(StaticEncoder(loaded), name or text, text, size, directory)
-        loaded = SentenceTransformer(
+    loaded = _load(text)
+    size = size_on_disk(path) if path.exists() else None
+    if isinstance(loaded, SentenceTransformer):
+        return ScoredModel(loaded, name or text, text, size or _cached_size(text))
+    encoder: StaticEncoder | SentenceTransformer = StaticEncoder(loaded)
+    if any(loaded.prompts.values()):
+        encoder = SentenceTransformer(
             modules=static_modules(loaded), prompts=loaded.prompts, default_prompt_name=loaded.default_prompt_name
         )
-    else:
-        size = size_on_disk(directory) if directory else _cached_size(text)
-    return _stock(loaded, name or text, text, size, directory)
+    return ScoredModel(encoder, name or text, text, size or _table_size(loaded))
 
 
-def _load(source: str, directory: Path | None) -> StaticTable | SentenceTransformer:
+class TaskEmbeddings:
+    """The embeddings of a task's texts at one dim and precision, which stand in for the model in evaluators.
+
+    Embeddings are truncated, scaled to unit length and quantized, as by sentence-transformers' evaluators. They are
+    kept as float32 whatever the precision, such that dot products are the similarities of a search in that precision:
+
+    - float32: the cosine.
+    - int8 and uint8: the cosine of the codes, whose buckets divide the ranges of the documents, or of all texts where
+      none is a document.
+    - binary and ubinary: d - 2 h for a Hamming distance of h in d bits, each +1 or -1. This is the order of the Hamming
+      distance, by which ``semantic_search_faiss`` and ``semantic_search_usearch`` search, and pairs of one distance are
+      exactly equal, which they would not be after a division by the square root of d.
+
+    Args:
+        embeddings: Embeddings at full dim, [D], by role and text.
+        dim: Matryoshka dim to truncate to, at most D.
+        precision: Precision to quantize to.
+        name: What errors call these embeddings.
+
+    Raises:
+        EvaluationError: If an embedding is not finite, or all are the same.
+        ArgumentError: If there is no such precision.
+    """
+
+    similarity_fn_name = "cosine"
+    #: Evaluators store their scores there.
+    model_card_data = SimpleNamespace(set_evaluation_metrics=lambda *_: None)
+
+    def __init__(
+        self, embeddings: Mapping[Role, Mapping[str, Vectors]], dim: int, precision: Precision, name: str
+    ) -> None:
+        self.name = name
+        self._rows = {role: {text: row for row, text in enumerate(own)} for role, own in embeddings.items()}
+        units: dict[Role, Vectors] = {}
+        for role, own in embeddings.items():
+            truncated = np.stack(list(own.values()))[:, :dim]
+            bad = np.flatnonzero(~np.isfinite(truncated).all(axis=1))
+            if len(bad):
+                raise EvaluationError(
+                    f"{name}: the vectors of {len(bad)} of {len(own)} texts are not finite, that of "
+                    f"{list(own)[bad[0]][:40]!r} first. Did training diverge?"
+                )
+            units[role] = normalized(truncated)
+        stored = units["document" if "document" in units else next(iter(units))]
+        ranges = np.stack([stored.min(axis=0), stored.max(axis=0)])
+        self._embeddings = {role: _quantize(unit, precision, ranges) for role, unit in units.items()}
+        parts = list(self._embeddings.values())
+        if sum(map(len, parts)) > 1 and all((part == parts[0][0]).all() for part in parts):
+            raise EvaluationError(f"{name}: all texts have the same vector, which says nothing of any of them.")
+
+    def encode(self, texts: Sequence[str], *, role: Role = "text", convert_to_tensor: bool = False, **_: object) -> Any:
+        """Look up the embeddings of texts of the task, float32 [n, dim]."""
+        rows = self._rows[role]
+        embeddings = self._embeddings[role][[rows[text] for text in texts]]
+        return torch.from_numpy(embeddings) if convert_to_tensor else embeddings
+
+    encode_query = partialmethod(encode, role="query")
+    encode_document = partialmethod(encode, role="document")
+
+    def unit_embeddings(self, texts: Sequence[str]) -> Vectors:
+        """Look up the embeddings of texts, scaled to unit length whatever the precision."""
+        return normalized(self.encode(texts))
+
+
+def size_on_disk(path: Path) -> int:
+    """Sum the bytes of a file, or of all files below a directory."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _load(source: str) -> StaticTable | SentenceTransformer:
     try:
         return read_static_model(source)
     except ModelLoadError as error:
-        refused = error
-    if source.startswith(released.PREFIX) and directory is None:
-        raise refused
-    if directory is not None:
-        if not _is_stock(directory):
-            raise refused
-        if _is_trained(directory):
-            return model_from_pretrained(directory)
+        not_static = error
+    directory = Path(source)
+    if directory.is_dir():
+        modules = directory / stock_format.MODULES_FILE
+        if modules.is_file():
+            if '"wordllama_st.' in modules.read_text(encoding="utf-8", errors="replace"):
+                return load_model(directory)
+        elif not _is_transformer(directory):
+            raise not_static
+    elif source.startswith(released.PREFIX):
+        raise not_static
     try:
         return SentenceTransformer(source)
-    except Exception as error:  # whatever the model's modules and the libraries behind them come up with
-        is_static = directory is not None and stock_format.find(directory) is not None
-        raise (refused if is_static else ModelLoadError(f"{source} cannot be loaded: {reason(error)}")) from error
+    except Exception as error:  # anything that the model's modules and the libraries they use raise
+        is_static = directory.is_dir() and stock_format.find(directory) is not None
+        raise (not_static if is_static else ModelLoadError(f"{source} cannot be loaded: {reason(error)}")) from error
 
 
-def _is_stock(directory: Path) -> bool:
-    """Whether SentenceTransformer might load it: a model of its own, or a plain transformer."""
-    if (directory / stock_format.MODULES_FILE).is_file():
-        return True
+def _is_transformer(directory: Path) -> bool:
     try:
         config = json.loads((directory / _CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -126,61 +197,24 @@ def _is_stock(directory: Path) -> bool:
     return isinstance(config, dict) and "architectures" in config and config.get("model_type") != "model2vec"
 
 
-def _is_trained(directory: Path) -> bool:
-    """Whether it has a module of this package's."""
-    try:
-        entries = json.loads((directory / stock_format.MODULES_FILE).read_text(encoding="utf-8"))
-        return any(str(entry["type"]).startswith("wordllama_st.") for entry in entries)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _static(encoder: StaticEncoder, name: str, source: str, size: int | None, directory: Path | None) -> ScoredModel:
-    def encode(texts: Sequence[str], role: Role, show_progress_bar: bool) -> Vectors:
-        vectors: Vectors = encoder.encode(list(texts), show_progress_bar=show_progress_bar)
-        return vectors
-
-    return ScoredModel(name, source, encoder.dim, size, "StaticEncoder", 1, directory, False, encode)
-
-
-def _stock(model: SentenceTransformer, name: str, source: str, size: int | None, directory: Path | None) -> ScoredModel:
-    methods: dict[Role, Any] = {
-        "text": model.encode,
-        "query": model.encode_query,
-        "document": model.encode_document,
-    }
-    batch_size = _TRANSFORMER_BATCH if any(isinstance(part, Transformer) for part in model.modules()) else _STATIC_BATCH
-
-    def encode(texts: Sequence[str], role: Role, show_progress_bar: bool) -> Vectors:
-        vectors = methods[role](
-            list(texts), batch_size=batch_size, show_progress_bar=show_progress_bar, convert_to_numpy=True
-        )
-        return np.asarray(vectors, np.float32)
-
-    dim = model.truncate_dim or model.get_embedding_dimension()
-    if dim is None:
-        dim = encode(["a"], "text", False).shape[1]
-    threads = torch.get_num_threads() if model.device.type == "cpu" else None
-    tells_roles = any(model.prompts.values()) or isinstance(model[0], Router)
-    return ScoredModel(name, source, int(dim), size, "SentenceTransformer", threads, directory, tells_roles, encode)
-
-
-def size_on_disk(path: Path) -> int:
-    """Bytes of a file, or of all files below a directory."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
 def _table_size(table: StaticTable) -> int:
-    """What a table and its tokenizer take as files."""
+    """Sum the bytes that a table and its tokenizer take as files."""
     arrays = (table.weight, table.mapping, table.scales)
     return sum(array.nbytes for array in arrays if array is not None) + len(table.tokenizer.to_str().encode())
 
 
 def _cached_size(repo_id: str) -> int | None:
-    """Bytes of a Hub repository's files in the cache."""
-    try:
-        found = try_to_load_from_cache(repo_id, _CONFIG_FILE)
-    except HFValidationError:
-        return None
+    """Sum the bytes of a Hub repository's files in the cache; None if it is not there."""
+    found = try_to_load_from_cache(repo_id, _CONFIG_FILE)
     return size_on_disk(Path(found).parent) if isinstance(found, str) else None
+
+
+def _quantize(unit: Vectors, precision: Precision, ranges: Vectors) -> Vectors:
+    if precision == "float32":
+        return unit
+    codes = quantize_embeddings(unit, precision, ranges)
+    if precision in ("int8", "uint8"):
+        return normalized(codes.astype(np.float32))
+    packed: npt.NDArray[np.uint8] = codes.view(np.uint8) ^ np.uint8(128 * (precision == "binary"))
+    bits = np.unpackbits(packed, axis=1, count=unit.shape[1])
+    return 2 * bits.astype(np.float32) - 1

@@ -1,196 +1,214 @@
-"""Tasks from files, by what their columns are called and what is in them."""
+"""Read tasks from files, inferring what each column is from its name and content."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from datasets import Dataset
 
 from wordllama_st.data.datasets import (
     LABEL_COLUMNS,
     Kind,
-    TrainingData,
+    check_utf8,
     infer_training_data,
     is_number,
     is_text,
     read_rows,
 )
 from wordllama_st.errors import DatasetError
-from wordllama_st.evaluation.beir import read_beir
-from wordllama_st.evaluation.classification import ClassificationTask
-from wordllama_st.evaluation.clustering import ClusteringTask
-from wordllama_st.evaluation.retrieval import RetrievalTask
-from wordllama_st.evaluation.similarity import SimilarityTask
+from wordllama_st.evaluation.tasks import ClassificationTask, ClusteringTask, Label, RetrievalTask, SimilarityTask
 
-#: What labels are called, and what is no text of a row but its name.
+#: Names of columns of labels, and of columns that identify a row.
 CLASS_COLUMNS = ("label", "labels", "class", "category", "target", "topic", "intent")
 ID_COLUMNS = ("id", "_id", "idx", "index", "uuid")
-
-Labelled = TypeVar("Labelled", ClassificationTask, ClusteringTask)
+#: The layout of a BEIR directory, and the split that is read unless another is named.
+CORPUS_FILE, QUERIES_FILE, QRELS, TEST_SPLIT = "corpus.jsonl", "queries.jsonl", "qrels", "test"
 
 
 def read_similarity(source: str, name: str | None = None) -> SimilarityTask:
-    """Pairs of texts with a score.
+    """Read pairs of texts with a score.
 
     Args:
-        source: A .csv, .tsv, .json, .jsonl or .parquet file (UTF-8), or the id of a dataset on the Hub. Behind it, the
-            columns may be named, as in ``pairs.csv:sentence1,sentence2,score``, or numbered from 1, as in
-            ``pairs.csv:1,2,3``, in a .csv or .tsv file that has no header. Otherwise the score is the column that is
-            called so (or label, or similarity), or the only one of numbers, and the texts are the first two of texts.
-            A .tsv file may be quoted or not.
-        name: What to call the task; as the file, without its suffix, if None.
+        source: A .csv, .tsv, .json, .jsonl or .parquet file (UTF-8), or the id of a dataset on the Hub. Columns may be
+            named after it, as in ``pairs.csv:sentence1,sentence2,score``, or, in a .csv or .tsv file without a header,
+            numbered from 1, as in ``pairs.csv:1,2,3``. Otherwise, the score is the column named score, label or
+            similarity, or the only numeric one, and the texts are the first two text columns. Whether a .tsv file is
+            quoted is detected.
+        name: The task's name; the file's, without its suffix, if None.
 
     Raises:
-        DatasetError: If there is no such file, it cannot be read, has not these columns, or they hold no such task.
+        DatasetError: If there is no such file, it cannot be read, or it has no such columns or no such task.
     """
-    path, columns = _split(source)
-    rows = _rows(path, columns)
+    path, rows, columns = _read(source)
     if columns is None:
-        texts = _texts(rows)[:2]
         numbers = [column for column in rows.column_names if is_number(rows, column)]
-        called = [column for column in numbers if column.lower() in LABEL_COLUMNS]
-        scores = called if len(called) == 1 else numbers
-        if len(texts) < 2 or len(scores) != 1:
-            raise _unclear(path, rows, "two texts and a score, a number", "text,text,score")
-        columns = [*texts, *scores]
-    data = _pairs(rows, columns, path, Kind.SCORED_PAIRS, "two texts and a score, a number")
-    first, second, score = (list(data.rows[column]) for column in data.rows.column_names)
-    return SimilarityTask(name or _name(path), first, second, score)
+        named = [column for column in numbers if column.lower() in LABEL_COLUMNS]
+        scores = named if len(named) == 1 else numbers
+        columns = _text_columns(rows)[:2] + scores * (len(scores) == 1)
+    first, second, scores = _pairs(path, rows, columns, Kind.SCORED_PAIRS, "two texts and a score, a number")
+    return SimilarityTask(name or Path(path).stem or path, first, second, scores)
 
 
 def read_retrieval(source: str, name: str | None = None) -> RetrievalTask:
-    """Pairs of a query and a document that answers it; the documents of all pairs are searched.
+    """Read pairs of a query and a document that answers it; all documents are searched.
 
-    Args:
-        source: As for :func:`read_similarity`; without columns, the first two of texts are taken. Or a directory as
-            BEIR has it; see :func:`~wordllama_st.evaluation.beir.read_beir`.
-        name: As for :func:`read_similarity`.
-
-    Raises:
-        DatasetError: As for :func:`read_similarity`.
+    Arguments and errors are those of :func:`read_similarity`; without columns, the first two text columns are read. Or
+    the source is a directory in the layout of BEIR (Thakur et al., NeurIPS 2021): ``corpus.jsonl`` and
+    ``queries.jsonl``, with an object on each line that has ``_id``, ``text`` and, in the corpus, perhaps a ``title``,
+    which is put in front of the text; and ``qrels/SPLIT.tsv`` or ``qrels.tsv``, with query id, document id and score,
+    separated by tabs, on each line after a header. Scores above 0 are relevant, and queries without a relevant document
+    are left out. ``DIR:SPLIT`` names a split; otherwise it is ``test``, or the only one.
     """
     path, columns = _split(source)
     if Path(path).is_dir():
-        return read_beir(Path(path), ",".join(columns or []) or None, name)
-    rows = _rows(path, columns)
-    if columns is None:
-        columns = _texts(rows)[:2]
-        if len(columns) < 2:
-            raise _unclear(path, rows, "a query and a document that answers it", "query,document")
-    data = _pairs(rows, columns, path, Kind.PAIRS, "a query and a document that answers it")
-    queries, documents = (list(data.rows[column]) for column in data.text_columns)
-    return RetrievalTask(name or _name(path), queries, documents)
+        return _read_beir(Path(path), ",".join(columns or []) or None, name)
+    path, rows, columns = _read(source)
+    columns = _text_columns(rows)[:2] if columns is None else columns
+    queries, documents = _pairs(path, rows, columns, Kind.PAIRS, "a query and a document that answers it")
+    return RetrievalTask(name or Path(path).stem or path, queries, documents)
 
 
 def read_classification(source: str, name: str | None = None) -> ClassificationTask:
-    """Texts with labels, to be told apart by a linear classifier.
+    """Read texts with labels, to be told apart by a linear classifier.
 
-    Args:
-        source: As for :func:`read_similarity`; the columns are those of the text, which are joined by a space, and
-            behind them that of the label. Without columns, the label is the one that is called so (or class, category,
-            topic, ...), or the only one that is not of texts, and the text all those of texts.
-        name: As for :func:`read_similarity`.
-
-    Raises:
-        DatasetError: As for :func:`read_similarity`.
+    Arguments and errors are those of :func:`read_similarity`. Named columns are those of the text, which are joined by
+    a space, then that of the label. Otherwise, the label is the column named label, class, category, topic or the like,
+    or the only one that is not text, and all text columns are the text.
     """
-    return _read_labelled(ClassificationTask, source, name)
+    return ClassificationTask(*_read_labelled(source, name))
 
 
 def read_clustering(source: str, name: str | None = None) -> ClusteringTask:
-    """Texts with labels, to be found again by clustering; as :func:`read_classification`.
-
-    Raises:
-        DatasetError: As for :func:`read_similarity`.
-    """
-    return _read_labelled(ClusteringTask, source, name)
+    """Read texts with labels, to be recovered by clustering, as :func:`read_classification` does."""
+    return ClusteringTask(*_read_labelled(source, name))
 
 
-def _read_labelled(kind: type[Labelled], source: str, name: str | None) -> Labelled:
-    path, columns = _split(source)
-    rows = _rows(path, columns)
+def _read_labelled(source: str, name: str | None) -> tuple[str, list[str], list[Label]]:
+    path, rows, columns = _read(source)
     if columns is None:
-        columns = _labelled_columns(rows)
-        if len(columns) < 2:
-            raise _unclear(path, rows, "a text and a label", "text,label")
-    elif len(columns) < 2:
-        raise DatasetError(f"{path}: a text and a label are two columns; there is {columns[0]} only.")
-    *texts, label = columns
-    cells = [rows[column][:] for column in texts]
-    # Whatever stands in a text's place is text: a year, say.
+        named = [column for column in rows.column_names if column.lower() in CLASS_COLUMNS]
+        others = [column for column in rows.column_names if not is_text(rows, column)]
+        labels = named or [column for column in others if column.lower() not in ID_COLUMNS]
+        # A column "label_text" has the label in words, which would give the answer away.
+        answers = tuple(label.lower() for label in labels)
+        texts = [column for column in _text_columns(rows) if not column.lower().startswith(answers)]
+        columns = texts + labels if len(labels) == 1 else []
+    if len(columns) < 2:
+        raise _wrong_columns(path, rows, "a text and a label", "text,label")
+    *cells, labels = (rows[column][:] for column in columns)
+    # Whatever is in a text column is text, a year for example.
     joined = [" ".join(str(cell) for cell in row if cell is not None) for row in zip(*cells, strict=True)]
-    return kind(name or _name(path), joined, rows[label][:])
-
-
-def _labelled_columns(rows: Dataset) -> list[str]:
-    texts = _texts(rows)
-    called = [column for column in rows.column_names if column.lower() in CLASS_COLUMNS]
-    labels = called or [column for column in rows.column_names if not is_text(rows, column) and not _is_id(column)]
-    if len(labels) != 1:
-        return []
-    # "label_text" says the label in words; a text with it would give the answer away.
-    return [*(column for column in texts if not column.lower().startswith(labels[0].lower())), labels[0]]
+    return name or Path(path).stem or path, joined, labels
 
 
 def _split(source: str) -> tuple[str, list[str] | None]:
-    """The path, and the columns that are named behind it."""
+    """Split a source into its path and the columns named after it."""
     path, colon, columns = source.rpartition(":")
     if not colon or Path(source).exists() or not columns or "/" in columns or "\\" in columns:
         return source, None
     return path, [column.strip() for column in columns.split(",")]
 
 
-def _rows(path: str, columns: list[str] | None) -> Dataset:
-    """The rows; ``columns`` that are numbers become the names they have without a header."""
-    numbered = columns is not None and all(column.isdecimal() for column in columns)
+def _read(source: str) -> tuple[str, Dataset, list[str] | None]:
+    """Read a source: its path, its rows, and the columns named after it, which are in the rows."""
+    path, named = _split(source)
+    numbered = named is not None and all(name.isdecimal() for name in named)
     rows = read_rows(path, header=not numbered)
-    if columns is None:
-        return rows
-    if numbered:
-        if any(int(column) < 1 for column in columns):
-            raise DatasetError(f"{path}: columns are numbered from 1.")
-        if all(column.isdecimal() for column in rows.column_names):
-            columns[:] = [str(int(column) - 1) for column in columns]
-    for column in columns:
+    if named is None:
+        return path, rows, None
+    without_header = numbered and all(column.isdecimal() for column in rows.column_names)
+    columns = [str(int(name) - 1) for name in named] if without_header else named
+    for name, column in zip(named, columns, strict=True):
         if column not in rows.column_names:
-            has = f"{len(rows.column_names)} columns" if numbered else ", ".join(rows.column_names)
-            asked = f"{int(column) + 1}" if numbered else repr(column)
-            raise DatasetError(f"{path} has no column {asked}; it has {has}.")
-    return rows
+            has = f"{len(rows.column_names)} columns, numbered from 1" if numbered else ", ".join(rows.column_names)
+            raise DatasetError(f"{path} has no column {name if numbered else repr(name)}; it has {has}.")
+    return path, rows, columns
 
 
-def _pairs(rows: Dataset, columns: Sequence[str], path: str, kind: Kind, wanted: str) -> TrainingData:
-    if len(rows) > 1 and len(columns) == (3 if kind is Kind.SCORED_PAIRS else 2):
+def _pairs(path: str, rows: Dataset, columns: list[str], kind: Kind, wanted: str) -> list[list[Any]]:
+    """Take the columns of pairs or scored pairs, every cell checked."""
+    example = "text,text,score" if kind is Kind.SCORED_PAIRS else "query,document"
+    if len(rows) > 1 and len(columns) == example.count(",") + 1:
         data = infer_training_data(rows, columns, path)
         if data.kind is kind:
-            return data
-    raise DatasetError(f"{path}: {wanted} are needed, in two rows at least; it has {_described(rows, columns)}.")
+            return [list(data.rows[column]) for column in data.rows.column_names]
+    raise _wrong_columns(path, rows, wanted, example)
 
 
-def _texts(rows: Dataset) -> list[str]:
-    return [column for column in rows.column_names if is_text(rows, column) and not _is_id(column)]
+def _text_columns(rows: Dataset) -> list[str]:
+    return [column for column in rows.column_names if is_text(rows, column) and column.lower() not in ID_COLUMNS]
 
 
-def _is_id(column: str) -> bool:
-    return column.lower() in ID_COLUMNS
-
-
-def _described(rows: Dataset, columns: Sequence[str]) -> str:
-    kinds = (
-        f"{column} ({'text' if is_text(rows, column) else 'number' if is_number(rows, column) else 'neither'})"
-        for column in columns
-    )
-    return f"{', '.join(kinds)} in {len(rows)} row{'s' * (len(rows) != 1)}"
-
-
-def _unclear(path: str, rows: Dataset, wanted: str, example: str) -> DatasetError:
+def _wrong_columns(path: str, rows: Dataset, wanted: str, example: str) -> DatasetError:
+    kinds = {
+        column: "text" if is_text(rows, column) else "number" if is_number(rows, column) else "neither"
+        for column in rows.column_names
+    }
+    described = ", ".join(f"{column} ({kind})" for column, kind in kinds.items())
     return DatasetError(
-        f"{path} has the columns {_described(rows, rows.column_names)}; {wanted}, cannot be told from these. "
-        f"Name them: {path}:{example}"
+        f"{path} has the columns {described} in {len(rows)} row{'s' * (len(rows) != 1)}. Needed are {wanted}, in two "
+        f"rows at least. If which is which cannot be told from the columns, name them: {path}:{example}"
     )
 
 
-def _name(path: str) -> str:
-    return Path(path).stem or path
+def _read_beir(directory: Path, split: str | None, name: str | None) -> RetrievalTask:
+    corpus, queries = (dict(_beir_texts(directory / file)) for file in (CORPUS_FILE, QUERIES_FILE))
+    path = _qrels_file(directory, split)
+    pairs = []
+    for number, line in _lines(path):
+        if number == 1:
+            continue
+        try:
+            query, document, score = line.split("\t")
+            relevant = float(score) > 0
+        except ValueError:
+            raise DatasetError(f"{path}, line {number} is not a query id, a document id and a score.") from None
+        if query not in queries:
+            raise DatasetError(f"{path}, line {number}: there is no query {query!r} in {QUERIES_FILE}.")
+        if document not in corpus:
+            raise DatasetError(f"{path}, line {number}: there is no document {document!r} in {CORPUS_FILE}.")
+        if relevant:
+            pairs.append((queries[query], corpus[document]))
+    if not pairs:
+        raise DatasetError(f"{directory}: no query is answered by any document.")
+    relevant_queries, answers = zip(*pairs, strict=True)
+    return RetrievalTask(name or directory.resolve().name, relevant_queries, answers, list(corpus.values()))
+
+
+def _beir_texts(path: Path) -> Iterator[tuple[str, str]]:
+    for number, line in _lines(path):
+        try:
+            entry = json.loads(line)
+            parts = [entry.get("title") or "", entry["text"]]
+            text = " ".join(part.strip() for part in parts if part.strip())
+            identity = str(entry["_id"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DatasetError(f"{path}, line {number} is no object with an _id and a text: {error!r}.") from error
+        if not text:
+            raise DatasetError(f"{path}, line {number}: {identity} is empty. Fill or drop it.")
+        yield identity, text
+
+
+def _qrels_file(directory: Path, split: str | None) -> Path:
+    if split is None and (directory / f"{QRELS}.tsv").is_file():
+        return directory / f"{QRELS}.tsv"
+    found = {path.stem: path for path in sorted((directory / QRELS).glob("*.tsv"))}
+    split = split or (next(iter(found)) if len(found) == 1 else TEST_SPLIT)
+    if split not in found:
+        has = f"it has {', '.join(found)}: {directory}:{next(iter(found))}" if found else f"it has no {QRELS}/*.tsv"
+        raise DatasetError(f"{directory} has no {QRELS}/{split}.tsv; {has}.")
+    return found[split]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Read the lines of a UTF-8 file that are not blank, with their numbers."""
+    if not path.is_file():
+        raise DatasetError(f"There is no file {path}.")
+    check_utf8(path)
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield number, line.rstrip("\r\n")

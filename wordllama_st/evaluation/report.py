@@ -1,4 +1,4 @@
-"""What came of an evaluation: scores, sizes and speeds, as text and as JSON."""
+"""The result of an evaluation: scores, sizes and speeds, as objects, text and JSON."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from statistics import mean
 from wordllama_st.errors import ArgumentError
 from wordllama_st.static.precision import Precision
 
-#: Of the JSON; it changes when something there changes its meaning.
+#: Version of the JSON, raised when a value in it changes its meaning.
 SCHEMA = 1
 _BITS = {"float32": 32, "int8": 8, "uint8": 8, "binary": 1, "ubinary": 1}
 
 
 @dataclass(frozen=True)
 class ModelResult:
-    """A model that was scored.
+    """A scored model.
 
     Attributes:
-        name: What it is called here.
+        name: Its name in the report.
         source: What it was loaded from.
-        dim: D, the length of its vectors.
-        size: Bytes on disk, None if unknown.
+        dim: D, the dim of its embeddings.
+        size: Its bytes on disk, None if unknown.
         runtime: What encoded: ``"StaticEncoder"`` or ``"SentenceTransformer"``.
-        threads: Threads it encoded with (the tokenizer may take more), None on an accelerator.
-        texts_per_second: How many of the tasks' texts it encoded in a second, warm, at full dim.
+        threads: Number of threads it encoded with (the tokenizer may use more), None on an accelerator.
+        texts_per_second: Speed at which it encoded the tasks' texts, warm, at full dim.
     """
 
     name: str
@@ -38,10 +38,19 @@ class ModelResult:
     threads: int | None
     texts_per_second: float
 
+    def describe_size(self) -> str:
+        """Write the size in megabytes, or a dash if it is unknown."""
+        return "-" if self.size is None else f"{self.size / 1e6:,.1f} MB"
+
+    def describe_runtime(self) -> str:
+        """Write the runtime with its number of threads."""
+        threads = "on an accelerator" if self.threads is None else _count(self.threads, "thread")
+        return f"{self.runtime}, {threads}"
+
 
 @dataclass(frozen=True)
 class TaskResult:
-    """A task that models were scored on: its name, its kind, its main metric (by its key, and in words), its size."""
+    """A task that models were scored on: its name, kind, main metric (by its key, and in words), and size in words."""
 
     name: str
     kind: str
@@ -52,7 +61,7 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class Score:
-    """What a model scored on a task at a dim and a precision: its main metric, and all of them, each 1 at the most."""
+    """A model's score on a task at one dim and precision: the main metric, and all metrics by key, each at most 1."""
 
     model: str
     dim: int
@@ -65,13 +74,13 @@ class Score:
 
 @dataclass(frozen=True)
 class Report:
-    """Scores of models on tasks.
+    """Scores of models on tasks; ``str(report)`` is three tables: the tasks, the scores x 100, and the models.
 
     Attributes:
         models: The models, in the order given.
         tasks: The tasks, in the order given.
-        scores: For each model, dim, precision and task.
-        cores: Cores that the machine has for this process.
+        scores: A score for each model, dim, precision and task.
+        cores: Number of CPU cores available to the process.
     """
 
     models: tuple[ModelResult, ...]
@@ -80,56 +89,72 @@ class Report:
     cores: int
 
     def settings(self, model: str | None = None) -> list[tuple[str, int, Precision]]:
-        """The (model, dim, precision) that were scored, in order; of one model if one is named."""
+        """List the scored (model, dim, precision), in order; those of one model if it is named."""
         found = dict.fromkeys((score.model, score.dim, score.precision) for score in self.scores)
         return [setting for setting in found if model in (None, setting[0])]
 
     def of(self, model: str, dim: int, precision: Precision) -> list[Score]:
-        """A model's scores at a dim and precision, in the order of the tasks."""
+        """List a model's scores at a dim and precision, in the order of the tasks."""
         return [score for score in self.scores if (score.model, score.dim, score.precision) == (model, dim, precision)]
 
     def mean(
         self, model: str, dim: int | None = None, precision: Precision | None = None, kind: str | None = None
     ) -> float:
-        """The mean of a model's main scores over the tasks.
+        """Average a model's main scores over the tasks.
 
         Args:
             model: Its name.
-            dim: At which dim; the largest it was scored at if None.
-            precision: In which precision; the first it was scored in if None.
-            kind: Over the tasks of this kind only.
+            dim: The dim; the largest that was scored if None.
+            precision: The precision; the first that was scored if None.
+            kind: The kind of the tasks; all if None.
 
         Raises:
             ArgumentError: If there are no such scores.
         """
-        settings = self.settings(model)
-        if settings:
+        if settings := self.settings(model):
             dim = max(setting[1] for setting in settings) if dim is None else dim
             precision = settings[0][2] if precision is None else precision
-            found = [one.score for one in self.of(model, dim, precision) if kind in (None, one.kind)]
-            if found:
+            if found := [score.score for score in self.of(model, dim, precision) if kind in (None, score.kind)]:
                 return mean(found)
         raise ArgumentError(f"There are no scores of {model} with dim {dim}, precision {precision} and kind {kind}.")
 
-    def to_text(self) -> str:
-        """Three tables: the tasks, the scores x 100, the models."""
-        parts = [
-            _table([["task", "kind", "score, x 100", "size"], *self._task_rows()], left=(0, 1, 2, 3)),
-            _table(self._score_rows(), left=(0, 2)),
-            _table([["model", "dims", "on disk", "texts/s", "encoded by"], *self._model_rows()], left=(0, 4)),
+    def score_rows(self, model: str | None = None) -> list[list[str]]:
+        """List rows of a table: model, dim, precision, bytes per embedding, scores x 100, and their mean if several."""
+        rows = []
+        for name, dim, precision in self.settings(model):
+            scores = [score.score for score in self.of(name, dim, precision)]
+            scores += [mean(scores)] * (len(scores) > 1)
+            size = -(-dim * _BITS[precision] // 8)
+            rows.append([name, str(dim), precision, f"{size:,}", *(f"{100 * score:.2f}" for score in scores)])
+        return rows
+
+    def describe_cores(self) -> str:
+        """Write the number of cores."""
+        return _count(self.cores, "core")
+
+    def __str__(self) -> str:
+        tasks = [["task", "kind", "score, x 100", "size"]]
+        tasks += [[task.name, task.kind, task.metric_name, task.size] for task in self.tasks]
+        several = len(self.tasks) > 1
+        scores = [
+            ["", "", "", "bytes a", *(task.kind for task in self.tasks), *[""] * several],
+            ["model", "dims", "precision", "vector", *(task.name for task in self.tasks), *["mean"] * several],
+            *self.score_rows(),
         ]
-        return "\n\n".join(parts)
+        models = [["model", "dims", "on disk", "texts/s", "encoded by"]]
+        for model in self.models:
+            speed = f"{model.texts_per_second:,.0f}"
+            runtime = f"{model.describe_runtime()} (of {self.describe_cores()})"
+            models.append([model.name, str(model.dim), model.describe_size(), speed, runtime])
+        tables = _table(tasks, left=(0, 1, 2, 3)), _table(scores, left=(0, 2)), _table(models, left=(0, 4))
+        return "\n\n".join(tables)
 
     def to_json(self) -> str:
-        """All of it as JSON.
+        """Write the report as JSON.
 
-        An object with ``schema`` (1), ``wordllama_st`` (the version), ``cores``, and three lists of objects:
-
-        - ``models``: ``name``, ``source``, ``dim``, ``size`` (bytes or null), ``runtime``, ``threads`` (or null),
-          ``texts_per_second``.
-        - ``tasks``: ``name``, ``kind``, ``metric`` (the key of the main one), ``metric_name``, ``size`` (in words).
-        - ``rows``: ``model``, ``dim``, ``precision``, ``kind``, ``task``, ``score`` (the main metric) and ``metrics``
-          (all of them by key). Scores are not multiplied by 100.
+        An object with ``schema`` (1), ``wordllama_st`` (the version), ``cores``, and three lists of objects, whose keys
+        are the fields of the classes: ``models`` (:class:`ModelResult`), ``tasks`` (:class:`TaskResult`) and ``rows``
+        (:class:`Score`). Scores are not multiplied by 100.
         """
         report = {
             "schema": SCHEMA,
@@ -141,57 +166,15 @@ class Report:
         }
         return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
 
-    def _task_rows(self) -> list[list[str]]:
-        return [[task.name, task.kind, task.metric_name, task.size] for task in self.tasks]
 
-    def _score_rows(self) -> list[list[str]]:
-        several = len(self.tasks) > 1
-        kinds = ["", "", "", "bytes a", *(task.kind for task in self.tasks), *[""] * several]
-        names = ["model", "dims", "precision", "vector", *(task.name for task in self.tasks), *["mean"] * several]
-        rows = [kinds, names]
-        for model, dim, precision in self.settings():
-            cells = [f"{100 * score.score:.2f}" for score in self.of(model, dim, precision)]
-            cells += [f"{100 * self.mean(model, dim, precision):.2f}"] * several
-            rows.append([model, str(dim), precision, f"{vector_bytes(dim, precision):,}", *cells])
-        return rows
-
-    def _model_rows(self) -> list[list[str]]:
-        return [
-            [
-                model.name,
-                str(model.dim),
-                readable_size(model.size),
-                f"{model.texts_per_second:,.0f}",
-                f"{encoded_by(model)} (of {self.cores} core{'s' * (self.cores != 1)})",
-            ]
-            for model in self.models
-        ]
-
-
-def vector_bytes(dim: int, precision: Precision) -> int:
-    """Bytes that a vector takes."""
-    return -(-dim * _BITS[precision] // 8)
-
-
-def readable_size(size: int | None) -> str:
-    """Bytes in megabytes, for people; a dash if they are not known."""
-    return "-" if size is None else f"{size / 1e6:,.1f} MB"
-
-
-def encoded_by(model: ModelResult) -> str:
-    """What encoded, and with how many threads."""
-    count = model.threads
-    return f"{model.runtime}, " + ("on an accelerator" if count is None else f"{count} thread{'s' * (count != 1)}")
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _table(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
-    """Columns aligned to the right, but for those that are named."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            f"{cell:<{width}}" if column in left else f"{cell:>{width}}"
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    """Align columns to the right, except those in ``left``."""
+    columns = []
+    for number, cells in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, cells))
+        columns.append([cell.ljust(width) if number in left else cell.rjust(width) for cell in cells])
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))

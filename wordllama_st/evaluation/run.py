@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
+import random
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from statistics import median
+from timeit import Timer
+from typing import Any
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
 from tqdm.autonotebook import tqdm
 
 from wordllama_st.errors import ArgumentError
-from wordllama_st.evaluation.encoding import EncodedTexts, check_dim
-from wordllama_st.evaluation.models import ModelSource, ScoredModel, open_model
+from wordllama_st.evaluation.models import ModelSource, Role, ScoredModel, TaskEmbeddings, open_model
 from wordllama_st.evaluation.report import ModelResult, Report, Score, TaskResult
-from wordllama_st.evaluation.similarity import SimilarityTask
-from wordllama_st.evaluation.task import Task
-from wordllama_st.evaluation.vectors import TaskVectors
+from wordllama_st.evaluation.tasks import SimilarityTask, Task
 from wordllama_st.static import StaticEncoder
 from wordllama_st.static.precision import Precision, check_precision
+from wordllama_st.static.similarity import Vectors
 
 logger = logging.getLogger(__name__)
 
-#: A model, or any function from texts to their vectors [n, D], arrays or tensors.
-Encodes: TypeAlias = SentenceTransformer | StaticEncoder | Callable[[list[str]], Any]
+#: Number of texts whose encoding is timed, number of rounds, and seconds after which no further round starts.
+SPEED_TEXTS, SPEED_ROUNDS, SPEED_SECONDS = 1000, 5, 20.0
+#: Seconds of encoding before the first timed round, which fill caches and start threads.
+_WARM_SECONDS = 0.3
 
 
 def evaluate(
@@ -38,126 +43,156 @@ def evaluate(
 ) -> Report:
     """Score models on tasks, at each dim and precision.
 
-    Texts are encoded once per model, at full dim, and cut and quantised from that. Cosines and Hamming distances are
-    those of vectors that are cut before a last ``Normalize`` as well as of those that are cut behind it.
+    Texts are encoded once per model, at full dim, and these embeddings are truncated and quantized. Truncation before a
+    trailing ``Normalize`` and after it give the same cosines and Hamming distances.
 
     Args:
-        models: A model, several, or several by the names to give them; see
+        models: A model, a list of them, or a dict of them by the names to report; each as for
             :func:`~wordllama_st.evaluation.models.open_model`.
-        tasks: What to score them on; see :mod:`wordllama_st.evaluation.reading` for tasks from files.
-        dims: Matryoshka dims to cut vectors to, None among them for a model's own; each model's own dim only if None.
-            A model is scored at those that it has, and must have one.
-        precisions: What to hold the vectors in.
-        show_progress_bar: None shows it when this package logs at INFO, as the library does.
+        tasks: The tasks, constructed, or read from files by :mod:`wordllama_st.evaluation.reading`.
+        dims: Matryoshka dims to truncate to, where None is a model's own dim; its own dim only if None. A model is
+            scored at the dims that it has, and must have one of them.
+        precisions: Precisions to quantize to.
+        show_progress_bar: None shows it if this package logs at INFO, as sentence-transformers does.
 
     Returns:
-        Scores, sizes and speeds.
+        Scores, sizes and speeds; ``str`` makes tables of them.
 
     Raises:
-        ArgumentError: If there is nothing to score, two models or two tasks of a kind have one name, or no model has a
-            dim, or a model has none of them.
-        EvaluationError: If a model's vectors have no score: they are not finite, or all the same.
+        ArgumentError: If there are no models, tasks, dims or precisions; two models, or two tasks of a kind, have one
+            name; or no model has a dim, or a model has none of the dims.
+        EvaluationError: If a model's embeddings have no score: they are not finite, or all the same.
         ModelLoadError: If a model cannot be loaded; likewise ModelUnavailableError and UnknownModelError.
     """
-    _check_tasks(tasks)
-    for precision in precisions:
-        check_precision(precision)
-    if not precisions:
-        raise ArgumentError("There is no precision to score at.")
+    named, wanted = _named(models), [None] if dims is None else list(dims)
+    _check(named, tasks, wanted, precisions)
     if show_progress_bar is None:
         show_progress_bar = logger.isEnabledFor(logging.INFO)
-    wanted = _check_dims(dims)
-    opened = [open_model(source, name) for name, source in _named(models).items()]
-    own_dims = {model.name: _own_dims(model, wanted) for model in opened}
-    if missing := {dim for dim in wanted if dim} - {dim for own in own_dims.values() for dim in own}:
-        raise ArgumentError(f"No model has {max(missing)} dimensions to cut its vectors to.")
-    found, scores = [], []
-    for model in opened:
-        name, own = model.name, own_dims[model.name]
+    opened = [open_model(source, name) for name, source in named.items()]
+    own_dims = [_own_dims(model, wanted) for model in opened]
+    largest = max(model.dim for model in opened)
+    if missing := [dim for dim in wanted if dim is not None and dim > largest]:
+        raise ArgumentError(f"No model has {max(missing)} dimensions to truncate its embeddings to.")
+    results, scores = [], []
+    for model, own in zip(opened, own_dims, strict=True):
+        name = model.name
         encoded = EncodedTexts(model, tasks, show_progress_bar)
         speed = encoded.texts_per_second()
-        found.append(ModelResult(name, model.source, model.dim, model.size, model.runtime, model.threads, speed))
-        steps = [(dim, precision, task) for dim in own for precision in precisions for task in tasks]
+        results.append(ModelResult(name, model.source, model.dim, model.size, model.runtime, model.threads, speed))
+        steps = [(dim, precision, task) for dim in own for precision in dict.fromkeys(precisions) for task in tasks]
         for dim, precision, task in tqdm(steps, f"Scoring {name}", disable=not show_progress_bar):
             metrics = task.score(encoded.of_task(task, dim, precision))
             scores.append(Score(name, dim, precision, task.kind, task.name, metrics[task.main_metric], metrics))
     described = [TaskResult(task.name, task.kind, task.main_metric, task.metric_name, task.size) for task in tasks]
-    return Report(tuple(found), tuple(described), tuple(scores), _cores())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Report(tuple(results), tuple(described), tuple(scores), cores)
 
 
 def similarity_score(
-    encode_or_model: Encodes, task: SimilarityTask, dim: int | None = None, precision: Precision = "float32"
+    encode_or_model: SentenceTransformer | StaticEncoder | Callable[[list[str]], Any],
+    task: SimilarityTask,
+    dim: int | None = None,
+    precision: Precision = "float32",
 ) -> float:
-    """Spearman's correlation of a model's cosines with the task's scores: a light way to score a model in training.
+    """Correlate a model's cosines with a task's scores, by Spearman: a light score for use during training.
 
     Args:
-        encode_or_model: A model, or a function from texts to vectors [n, D].
+        encode_or_model: A model, or a function from texts to embeddings [n, D], an array or tensor.
         task: The pairs and their scores.
-        dim: Matryoshka dim to cut to; D if None.
-        precision: What to hold the vectors in.
+        dim: Matryoshka dim to truncate to; D if None.
+        precision: Precision to quantize to.
 
     Raises:
-        ArgumentError: If there is no such dim or precision.
-        EvaluationError: If the vectors are not finite or all the same, or so are the cosines.
+        ArgumentError: If there is no such dim or precision, or the embeddings are not [n, D].
+        EvaluationError: If the embeddings are not finite or all the same, or the cosines are all the same.
     """
     check_precision(precision)
     if isinstance(encode_or_model, (SentenceTransformer, StaticEncoder)):
-        return task.score(EncodedTexts(open_model(encode_or_model), [task]).of_task(task, dim, precision))["spearman"]
+        encode_or_model = open_model(encode_or_model).encode
     texts = list(dict.fromkeys(task.texts()["text"]))
-    vectors = encode_or_model(texts)
-    if hasattr(vectors, "detach"):
-        vectors = vectors.detach().float().cpu().numpy()
-    vectors = np.asarray(vectors, np.float32)
-    if vectors.ndim != 2 or len(vectors) != len(texts):
-        raise ArgumentError(f"{len(texts)} texts were encoded as {list(vectors.shape)}, not [{len(texts)}, D].")
-    dim = vectors.shape[1] if dim is None else dim
-    if not 1 <= dim <= vectors.shape[1]:
-        raise ArgumentError(f"The vectors have {vectors.shape[1]} dimensions; they cannot be cut to {dim}.")
-    return task.score(TaskVectors({"text": texts}, {"text": vectors}, dim, precision, task.name))["spearman"]
+    embeddings = encode_or_model(texts)
+    if hasattr(embeddings, "detach"):
+        embeddings = embeddings.detach().float().cpu().numpy()
+    embeddings = np.asarray(embeddings, np.float32)
+    if embeddings.ndim != 2 or len(embeddings) != len(texts):
+        raise ArgumentError(f"{len(texts)} texts were encoded as {list(embeddings.shape)}, not [{len(texts)}, D].")
+    full = embeddings.shape[1]
+    if dim is not None and not 1 <= dim <= full:
+        raise ArgumentError(f"The embeddings have {full} dimensions; they cannot be truncated to {dim}.")
+    by_text = dict(zip(texts, embeddings, strict=True))
+    return task.score(TaskEmbeddings({"text": by_text}, dim or full, precision, task.name))["spearman"]
+
+
+class EncodedTexts:
+    """A model's embeddings of the texts of tasks, each text encoded once, at full dim."""
+
+    def __init__(self, model: ScoredModel, tasks: Sequence[Task], show_progress_bar: bool = False) -> None:
+        self.model = model
+        texts: dict[Role, dict[str, None]] = {}
+        for task in tasks:
+            for role, own in task.texts().items():
+                texts.setdefault(role if model.has_roles else "text", {}).update(dict.fromkeys(own))
+        start = time.perf_counter()
+        self._embeddings = {
+            role: dict(zip(own, model.encode(list(own), role, show_progress_bar), strict=True))
+            for role, own in texts.items()
+        }
+        self._seconds = time.perf_counter() - start
+
+    def of_task(self, task: Task, dim: int, precision: Precision) -> TaskEmbeddings:
+        """Truncate and quantize the embeddings of one of the tasks; errors as for :class:`TaskEmbeddings`."""
+        embeddings: dict[Role, dict[str, Vectors]] = {}
+        for role, texts in task.texts().items():
+            encoded = self._embeddings[role if self.model.has_roles else "text"]
+            embeddings[role] = {text: encoded[text] for text in texts}
+        name = f"{self.model.name} ({dim} dims, {precision}) on {task.name}"
+        return TaskEmbeddings(embeddings, dim, precision, name)
+
+    def texts_per_second(self) -> float:
+        """Time the model, warm: the median over some rounds of a fixed sample of these texts."""
+        role = "text" if "text" in self._embeddings else next(iter(self._embeddings))
+        texts = list(self._embeddings[role])
+        sample = random.Random(0).sample(texts, min(SPEED_TEXTS, len(texts)))
+        timer = Timer(lambda: self.model.encode(sample, role))
+        rounds: list[float] = []
+        warmed = self._seconds
+        while warmed < _WARM_SECONDS:
+            warmed += timer.timeit(1)
+        while len(rounds) < SPEED_ROUNDS and sum(rounds) < SPEED_SECONDS:
+            rounds.append(timer.timeit(1))
+        return len(sample) / median(rounds)
 
 
 def _named(models: ModelSource | Sequence[ModelSource] | Mapping[str, ModelSource]) -> dict[str, ModelSource]:
     if isinstance(models, Mapping):
-        named = dict(models)
-    else:
-        given = [models] if isinstance(models, (str, Path, SentenceTransformer, StaticEncoder)) else list(models)
-        named = {}
-        for number, source in enumerate(given, 1):
-            name = str(source) if isinstance(source, (str, Path)) else f"model {number}"
-            if name in named:
-                raise ArgumentError(f"{name} is given twice.")
-            named[name] = source
-    if not named:
-        raise ArgumentError("There is no model to score.")
+        return dict(models)
+    given = [models] if isinstance(models, (str, Path, SentenceTransformer, StaticEncoder)) else list(models)
+    named: dict[str, ModelSource] = {}
+    for number, source in enumerate(given, 1):
+        name = str(source) if isinstance(source, (str, Path)) else f"model {number}"
+        if name in named:
+            raise ArgumentError(f"{name} is given twice.")
+        named[name] = source
     return named
 
 
-def _check_tasks(tasks: Sequence[Task]) -> None:
-    if not tasks:
-        raise ArgumentError("There is nothing to score models on.")
-    seen: set[tuple[str, str]] = set()
-    for task in tasks:
-        if (task.kind, task.name) in seen:
-            raise ArgumentError(f"Two {task.kind} tasks have the name {task.name}.")
-        seen.add((task.kind, task.name))
-
-
-def _check_dims(dims: Sequence[int | None] | None) -> list[int | None]:
-    if dims is None:
-        return [None]
-    if not dims:
-        raise ArgumentError("There is no dim to score at.")
+def _check(models: object, tasks: Sequence[Task], dims: Sequence[int | None], precisions: Sequence[Precision]) -> None:
+    for what, given in {"model": models, "task": tasks, "dim": dims, "precision": precisions}.items():
+        if not given:
+            raise ArgumentError(f"An evaluation needs at least one {what}.")
+    (kind, name), count = Counter((task.kind, task.name) for task in tasks).most_common(1)[0]
+    if count > 1:
+        raise ArgumentError(f"Two {kind} tasks have the name {name}.")
+    for precision in precisions:
+        check_precision(precision)
     for dim in dims:
         if dim is not None and dim < 1:
-            raise ArgumentError(f"A vector cannot be cut to {dim} dimensions.")
-    return list(dims)
+            raise ArgumentError(f"Embeddings cannot be truncated to {dim} dimensions.")
 
 
 def _own_dims(model: ScoredModel, wanted: Sequence[int | None]) -> list[int]:
-    """Those dims that a model has, each once."""
+    """List the wanted dims that a model has, each once."""
     own = list(dict.fromkeys(dim or model.dim for dim in wanted if dim is None or dim <= model.dim))
-    return own or [check_dim(model, wanted[0])]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not own:
+        raise ArgumentError(f"{model.name}'s embeddings have {model.dim} dimensions, fewer than {wanted[0]}.")
+    return own

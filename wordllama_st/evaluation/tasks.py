@@ -1,0 +1,290 @@
+"""What models are scored on: similarity, retrieval, classification and clustering."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, pstdev
+from typing import ClassVar, TypeAlias, cast
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
+from sentence_transformers.util import dot_score
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import v_measure_score
+from sklearn.model_selection import StratifiedKFold, cross_validate
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from wordllama_st.data.datasets import check_texts
+from wordllama_st.errors import DatasetError, EvaluationError
+from wordllama_st.evaluation.models import Role, TaskEmbeddings
+from wordllama_st.training.supervised import retrieval_evaluator
+
+Label: TypeAlias = str | int
+
+#: Number of folds of a classification, and of random starts of a clustering, whose result depends on the start.
+FOLDS, STARTS = 5, 5
+_RETRIEVAL_METRICS = ("ndcg@10", "recall@10", "mrr@10", "map@100", "accuracy@1")
+#: Similarities of queries and documents that are held in memory at a time: 256 MB.
+_SIMILARITIES = 2**26
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """Texts, and a score of their embeddings.
+
+    Attributes:
+        name: Its name; no two tasks of one kind have the same.
+        kind: What the embeddings are used for.
+        main_metric: The metric that is reported as the score, by its key in what :meth:`score` returns.
+        metric_name: That metric in words.
+    """
+
+    name: str
+    kind: ClassVar[str]
+    main_metric: ClassVar[str]
+    metric_name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def size(self) -> str:
+        """The number of rows, in words."""
+
+    @abstractmethod
+    def texts(self) -> dict[Role, Sequence[str]]:
+        """Return the texts to encode, by role. Repeated texts are encoded once."""
+
+    @abstractmethod
+    def score(self, embeddings: TaskEmbeddings) -> dict[str, float]:
+        """Compute metrics of the texts' embeddings, each at most 1; larger is better.
+
+        Raises:
+            EvaluationError: If the embeddings have no score.
+        """
+
+
+@dataclass(frozen=True)
+class SimilarityTask(Task):
+    """Pairs of texts with a score of how similar they are, on any scale.
+
+    Models are scored by sentence-transformers' ``EmbeddingSimilarityEvaluator``: Spearman and Pearson of the cosines.
+
+    Args:
+        name: Its name.
+        first: The first text of each pair.
+        second: The second text of each pair.
+        scores: The score of each pair.
+
+    Raises:
+        DatasetError: If the columns differ in length, a text is empty, a score is not finite, or all are equal.
+    """
+
+    first: Sequence[str]
+    second: Sequence[str]
+    scores: Sequence[float]
+
+    kind: ClassVar[str] = "similarity"
+    main_metric: ClassVar[str] = "spearman"
+    metric_name: ClassVar[str] = "Spearman of cosine"
+
+    def __post_init__(self) -> None:
+        _check_columns(self.name, {"first": self.first, "second": self.second}, score=self.scores)
+        for row, score in enumerate(self.scores, 1):
+            if not math.isfinite(score):
+                raise DatasetError(f"{self.name}, row {row}: the score is {score}. Fill or drop it.")
+        if len(set(self.scores)) == 1:
+            raise DatasetError(
+                f"{self.name}: every pair has the score {self.scores[0]:g}, which correlates with nothing."
+            )
+
+    @property
+    def size(self) -> str:
+        return f"{len(self.scores):,} pairs"
+
+    def texts(self) -> dict[Role, Sequence[str]]:
+        return {"text": [*self.first, *self.second]}
+
+    def score(self, embeddings: TaskEmbeddings) -> dict[str, float]:
+        # The dot product of these embeddings is their cosine.
+        evaluator = EmbeddingSimilarityEvaluator(
+            list(self.first), list(self.second), list(self.scores), main_similarity="dot"
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about constant input, which is an error below
+            found = evaluator(cast(SentenceTransformer, embeddings))
+        if not math.isfinite(found["spearman_dot"]):
+            raise EvaluationError(f"{embeddings.name}: every pair has the same cosine, which correlates with nothing.")
+        return {"spearman": found["spearman_dot"], "pearson": found["pearson_dot"]}
+
+
+@dataclass(frozen=True)
+class RetrievalTask(Task):
+    """Queries, and documents to find for them among all documents.
+
+    Models are scored by sentence-transformers' ``InformationRetrievalEvaluator``: nDCG@10, recall@10, MRR@10, MAP@100
+    and accuracy@1. Equal documents count as one, and so do equal queries, whose answers are those of all of them.
+
+    Args:
+        name: Its name.
+        queries: The query of each pair.
+        documents: The document of each pair, which answers the query.
+        others: Further documents to search, which answer no query.
+
+    Raises:
+        DatasetError: If the columns differ in length, a text is empty, or there is a single document.
+    """
+
+    queries: Sequence[str]
+    documents: Sequence[str]
+    others: Sequence[str] = ()
+
+    kind: ClassVar[str] = "retrieval"
+    main_metric: ClassVar[str] = "ndcg@10"
+    metric_name: ClassVar[str] = "nDCG@10"
+
+    def __post_init__(self) -> None:
+        _check_columns(self.name, {"query": self.queries, "document": self.documents})
+        if self.others:
+            _check_columns(self.name, {"document": self.others})
+        if len(self._corpus()) < 2:
+            raise DatasetError(f"{self.name} has a single document, which every query finds.")
+
+    @property
+    def size(self) -> str:
+        return f"{len(set(self.queries)):,} queries, {len(self._corpus()):,} documents"
+
+    def texts(self) -> dict[Role, Sequence[str]]:
+        return {"query": self.queries, "document": self._corpus()}
+
+    def score(self, embeddings: TaskEmbeddings) -> dict[str, float]:
+        evaluator = retrieval_evaluator(self.queries, self.documents, name="")
+        others = self._corpus()[len(evaluator.corpus) :]
+        evaluator.corpus += others
+        evaluator.corpus_ids += [f"other-{index}" for index in range(len(others))]
+        evaluator.score_functions = {"cosine": dot_score}  # the dot product of these embeddings is their cosine
+        evaluator.corpus_chunk_size = max(1000, _SIMILARITIES // len(evaluator.queries))
+        found = evaluator(cast(SentenceTransformer, embeddings))
+        return {metric: float(found[f"cosine_{metric}"]) for metric in _RETRIEVAL_METRICS}
+
+    def _corpus(self) -> list[str]:
+        """Return every document once, those that answer a query first."""
+        return list(dict.fromkeys([*self.documents, *self.others]))
+
+
+@dataclass(frozen=True)
+class LabelledTask(Task):
+    """Texts with a label each.
+
+    Args:
+        name: Its name.
+        samples: The texts.
+        labels: The label of each text.
+        seed: Seed of the folds of a classification, or of the first start of a clustering.
+
+    Raises:
+        DatasetError: If the columns differ in length, a text is empty, a label is missing, or all are the same.
+    """
+
+    samples: Sequence[str]
+    labels: Sequence[Label]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_columns(self.name, {"text": self.samples}, label=self.labels)
+        for row, label in enumerate(self.labels, 1):
+            if label is None or label == "" or label != label:
+                raise DatasetError(f"{self.name}, row {row}: the label is missing. Fill or drop it.")
+        if len(self.counts()) == 1:
+            raise DatasetError(f"{self.name}: every text has the label {self.labels[0]!r}. Two labels are needed.")
+
+    def counts(self) -> Counter[str]:
+        """Count the texts of each label."""
+        return Counter(map(str, self.labels))
+
+    @property
+    def size(self) -> str:
+        return f"{len(self.labels):,} texts, {len(self.counts()):,} labels"
+
+    def texts(self) -> dict[Role, Sequence[str]]:
+        return {"text": self.samples}
+
+
+@dataclass(frozen=True)
+class ClassificationTask(LabelledTask):
+    """A linear probe: scikit-learn's logistic regression, trained and tested on the embeddings.
+
+    Models are scored by accuracy and macro-averaged F1, the means over a shuffled, stratified 5-fold cross-validation.
+    Embeddings are scaled to unit length, so that their norms do not change the strength of the regularization, which is
+    scikit-learn's default. Arguments and errors are those of :class:`LabelledTask`.
+
+    Raises:
+        DatasetError: Also if a label has fewer than 5 texts.
+    """
+
+    kind: ClassVar[str] = "classification"
+    main_metric: ClassVar[str] = "accuracy"
+    metric_name: ClassVar[str] = "accuracy"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if rare := [(count, label) for label, count in self.counts().items() if count < FOLDS]:
+            count, label = min(rare, key=lambda one: one[0])
+            more = f" ({len(rare)} labels have too few)" if len(rare) > 1 else ""
+            raise DatasetError(
+                f"{self.name}: the label {label!r} has {count} text{'s' * (count != 1)}; each of {FOLDS} folds needs "
+                f"one{more}. Add texts, or leave that label out."
+            )
+
+    def score(self, embeddings: TaskEmbeddings) -> dict[str, float]:
+        # Products this small gain nothing from more threads, and lose much where cores are busy.
+        with warnings.catch_warnings(), threadpool_limits(1):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found = cross_validate(
+                LogisticRegression(max_iter=1000),
+                embeddings.unit_embeddings(self.samples),
+                np.array([str(label) for label in self.labels]),
+                cv=StratifiedKFold(FOLDS, shuffle=True, random_state=self.seed),
+                scoring=("accuracy", "f1_macro"),
+            )
+        return {"accuracy": float(found["test_accuracy"].mean()), "macro_f1": float(found["test_f1_macro"].mean())}
+
+
+@dataclass(frozen=True)
+class ClusteringTask(LabelledTask):
+    """k-means clustering of the embeddings, with as many clusters as there are labels.
+
+    Models are scored by the V-measure of clusters and labels (Rosenberg and Hirschberg, EMNLP-CoNLL 2007), the mean
+    over five random starts. Arguments and errors are those of :class:`LabelledTask`.
+    """
+
+    kind: ClassVar[str] = "clustering"
+    main_metric: ClassVar[str] = "v_measure"
+    metric_name: ClassVar[str] = "V-measure"
+
+    def score(self, embeddings: TaskEmbeddings) -> dict[str, float]:
+        points, labels = embeddings.unit_embeddings(self.samples), [str(label) for label in self.labels]
+        seeds = range(self.seed, self.seed + STARTS)
+        starts = [KMeans(len(self.counts()), n_init=1, random_state=seed) for seed in seeds]
+        with warnings.catch_warnings(), threadpool_limits(1):  # as in classification
+            warnings.simplefilter("ignore", ConvergenceWarning)  # about fewer different points than clusters
+            found = [float(v_measure_score(labels, start.fit_predict(points))) for start in starts]
+        return {"v_measure": mean(found), "v_measure_std": pstdev(found)}
+
+
+def _check_columns(name: str, texts: dict[str, Sequence[str]], **others: Sequence[object]) -> None:
+    """Refuse columns of different lengths, without rows, or with an empty text."""
+    lengths = {column: len(cells) for column, cells in {**texts, **others}.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{length} {column}" for column, length in lengths.items())
+        raise DatasetError(f"{name} has {counts}; a row has one of each.")
+    if not min(lengths.values()):
+        raise DatasetError(f"{name} has no rows.")
+    for column in texts:
+        check_texts(texts, column, name)
