@@ -27,9 +27,7 @@ def main() -> None:
 
     report = adapt(MODEL, options.folder, options.out, overwrite=True).report
     print(report)
-    print(
-        f"Retrieval among the held-out documents, nDCG@10: {report.mean.before:.3f} before, {report.mean.after:.3f} after"
-    )
+    print(f"nDCG@10 among the held-out documents: {report.mean.before:.3f} before, {report.mean.after:.3f} after")
     print(f'Saved. SentenceTransformer("{options.out}") loads it.')
 
 

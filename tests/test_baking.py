@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import model2vec
@@ -180,11 +181,9 @@ def test_a_model_that_does_not_begin_with_a_codebook_is_refused(codebook: Codebo
 
 @pytest.mark.parametrize("dim", [0, DIM + 1, [8, DIM + 1], []])
 def test_a_dim_that_the_model_lacks_is_refused(dim: int | list[int], codebook: Codebook, tmp_path: Path) -> None:
+    baking = partial(bake, dim=dim) if isinstance(dim, int) else partial(bake_dims, dims=dim)
     with pytest.raises(BakeError, match=f"have {DIM} dimensions|no dim"):
-        if isinstance(dim, int):
-            bake(trained(codebook), tmp_path / "static", dim=dim)
-        else:
-            bake_dims(trained(codebook), tmp_path / "static", dim)
+        baking(trained(codebook), tmp_path / "static")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -30,7 +30,6 @@ RECIPES = {
     "adapt": [wordllama_st.adapt],
     "compress": [wordllama_st.compress],
     "bake": [bake, bake_dims],
-    "evaluate": [wordllama_st.evaluate],
 }
 #: What a command has and a function has not.
 COMMAND_ONLY = {"json", "help"}
@@ -41,7 +40,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return dict(action.choices)
 
 
-@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"evaluate"}))
+@pytest.mark.parametrize("name", sorted(RECIPES))
 def test_a_command_has_the_options_and_defaults_of_its_recipe(name: str) -> None:
     options = {action.dest: action for action in commands()[name]._actions if action.dest not in COMMAND_ONLY}
     parameters = {key: p for recipe in RECIPES[name] for key, p in inspect.signature(recipe).parameters.items()}
@@ -49,6 +48,14 @@ def test_a_command_has_the_options_and_defaults_of_its_recipe(name: str) -> None
     for key, parameter in parameters.items():
         if key in options and not options[key].required and parameter.default is not inspect.Parameter.empty:
             assert options[key].default == parameter.default, key
+
+
+def test_evaluate_has_the_defaults_of_its_command() -> None:
+    parameters = inspect.signature(wordllama_st.evaluate).parameters
+    options = {action.dest: action.default for action in commands()["evaluate"]._actions}
+    shared = set(options) & set(parameters) - {"models"}
+    assert shared == {"dims", "precisions"}
+    assert {key: options[key] for key in shared} == {key: parameters[key].default for key in shared}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def add_command(commands: opt.Commands) -> None:
         commands,
         "finetune",
         "train a static model further, released or your own",
-        "Train every row of a static model's table on your data. Tokens that the data does not contain do not move, and "
+        "Train every row of a static model's table on your data. Tokens that the data does not contain do not move; "
         "the others are held to their start.",
     )
     parser.add_argument("model", help="directory of a static model, a released model's name, or a Hub id")

@@ -14,8 +14,8 @@ def add_command(commands: opt.Commands) -> None:
         commands,
         "train",
         "train an embedder over a codebook",
-        "Train token weights and a projection over a frozen codebook. The loss follows from the columns of the data: two "
-        "texts are pairs that belong together, three or more are triplets (anchor, positive, negatives), two texts and "
+        "Train token weights and a projection over a frozen codebook. The loss follows from the columns of the data: "
+        "two texts are pairs that belong together, three or more are triplets (anchor, positive, negatives), two texts and "
         "a number are scored pairs.",
     )
     parser.add_argument(

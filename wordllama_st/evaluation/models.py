@@ -177,7 +177,7 @@ def _load(source: str) -> StaticTable | SentenceTransformer:
         modules = directory / stock_format.MODULES_FILE
         if modules.is_file():
             if '"wordllama_st.' in modules.read_text(encoding="utf-8", errors="replace"):
-                return load_model(directory)
+                return model_from_pretrained(directory)
         elif not _is_transformer(directory):
             raise not_static
     elif source.startswith(released.PREFIX):
