@@ -1,7 +1,7 @@
-"""An embedding on its way into a file, a cache key, another process.
+"""Serialization, copies and changed fields.
 
-Protects: what comes back embeds as what went in did; a token is written nowhere that is read; what travels is the
-model's name, not its table.
+Protects: a deserialized embedding embeds as the original did; the token is never shown; a pickle holds the name of the
+model, not its table; the fields of an embedding always describe the embeddings that it computes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import FACTS
+from llama_index.core.bridge.pydantic import ValidationError
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.embeddings.wordllama import WordLlamaEmbedding
 from wordllama_st import StaticEncoder
@@ -108,3 +110,52 @@ def test_copies_share_the_encoder(original: WordLlamaEmbedding) -> None:
     changed = copy.deepcopy(original)
     changed.normalize = True
     assert original.normalize is False
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("model_name", "wordllama-l2-supercat-64"), ("revision", "main"), ("token", "hf_other"), ("dimensions", 32)],
+)
+def test_fields_that_name_the_model_are_frozen(original: WordLlamaEmbedding, field: str, value: str | int) -> None:
+    before = original.to_dict(), original.get_text_embedding("cats")
+    with pytest.raises(ValidationError, match=f"{field}\n  Field is frozen"):
+        setattr(original, field, value)
+    assert (original.to_dict(), original.get_text_embedding("cats")) == before
+
+
+def test_other_fields_take_effect_at_once(original: WordLlamaEmbedding) -> None:
+    original.normalize, original.query_instruction, original.text_instruction = True, "", "passage: "
+    fresh = WordLlamaEmbedding(
+        **{**SETTINGS, "normalize": True, "query_instruction": "", "text_instruction": "passage: "}
+    )
+    assert_same(original, fresh)
+
+
+COPIES: dict[str, Callable[..., WordLlamaEmbedding]] = {
+    "model_copy": lambda embedding, **update: embedding.model_copy(update=update),
+    "model_copy deep": lambda embedding, **update: embedding.model_copy(update=update, deep=True),
+    "copy": lambda embedding, **update: embedding.copy(update=update),
+}
+every_copy = pytest.mark.parametrize("updated", COPIES.values(), ids=COPIES)
+
+
+@every_copy
+@pytest.mark.parametrize(
+    "update", [{"dimensions": 32}, {"model_name": "wordllama-l2-supercat-256", "dimensions": None}]
+)
+def test_an_updated_copy_embeds_as_its_fields_say(
+    original: WordLlamaEmbedding, updated: Callable[..., WordLlamaEmbedding], update: dict[str, Any]
+) -> None:
+    copied = updated(original, **update)
+    assert_same(copied, WordLlamaEmbedding(**{**SETTINGS, **update}))
+    assert_same(pickle.loads(pickle.dumps(copied)), copied)
+    assert copied.token == original.token
+    assert_same(original, WordLlamaEmbedding(**SETTINGS))
+
+
+@every_copy
+def test_an_updated_copy_is_validated(original: WordLlamaEmbedding, updated: Callable[..., WordLlamaEmbedding]) -> None:
+    with pytest.raises(ValidationError, match="cannot be cut to 1000"):
+        updated(original, dimensions=1000)
+    with pytest.raises(ValidationError, match="dimension\n"):
+        updated(original, dimension=32)

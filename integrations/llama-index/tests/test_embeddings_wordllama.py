@@ -1,8 +1,8 @@
 """The embedding class by itself.
 
-Protects: every way to embed gives the vectors of the encoder, alone, in batches and asynchronously, with the prompts
-that were asked for; the framework's events, callbacks and cache see what they see of other embeddings; neither torch
-nor a network is needed.
+Protects: every method returns the embeddings of the encoder, for one text, in batches and asynchronously, with the
+instructions that were asked for; LlamaIndex's events, callbacks, cache and rate limiter work; neither torch nor a
+network is needed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 from conftest import FACTS, Recorder
 from llama_index.core import Settings
-from llama_index.core.base.embeddings.base import BaseEmbedding, SimilarityMode
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, SimilarityMode
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
 from llama_index.core.callbacks.schema import EventPayload
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
@@ -31,7 +32,6 @@ from wordllama_st import StaticEncoder
 NAME = "wordllama-l2-supercat-256"
 HEAVY = ("torch", "sentence_transformers", "transformers", "wordllama")
 OWN_FIELDS = {"model_name", "revision", "token", "dimensions", "normalize", "query_instruction", "text_instruction"}
-#: Longer than what is embedded within the event loop.
 LONG = "The harbour lies in the north. " * 600
 
 
@@ -128,16 +128,23 @@ def test_many_callers_at_once_get_what_one_gets() -> None:
     assert single == [vectors[0] for vectors in serial]
 
 
-def test_long_texts_do_not_hold_up_the_event_loop(embedding: WordLlamaEmbedding) -> None:
-    async def ticks_meanwhile() -> int:
-        ticks = 0
-        task = asyncio.create_task(embedding.aget_text_embedding_batch([LONG * 50] * 4))
-        while not task.done():
-            await asyncio.sleep(0.001)
-            ticks += 1
-        return ticks
+def test_asynchronous_calls_embed_in_another_thread() -> None:
+    threads = []
 
-    assert asyncio.run(ticks_meanwhile()) > 5
+    class Recording(WordLlamaEmbedding):
+        def _embed(self, *arguments: Any) -> list[Embedding]:
+            threads.append(threading.current_thread())
+            return super()._embed(*arguments)
+
+    embedding = Recording()
+    for call in (
+        embedding.aget_query_embedding(LONG),
+        embedding.aget_text_embedding(LONG),
+        embedding.aget_text_embedding_batch([LONG] * 4),
+    ):
+        asyncio.run(call)
+    assert len(threads) == 3
+    assert threading.current_thread() not in threads
 
 
 def test_events_tell_of_every_batch(recorder: Recorder) -> None:
