@@ -9,27 +9,25 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.utils import secret_from_env
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from typing_extensions import Self
 from wordllama_st import StaticEncoder
 from wordllama_st.errors import ArgumentError
 from wordllama_st.static.released import DEFAULT_MODEL
 
-#: Which of a model's own prompts are for what, as sentence-transformers has it.
+#: Names of prompts in models that sentence-transformers saved, in order of preference.
 _QUERY_PROMPTS = ("query",)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-#: Characters that are embedded sooner than a thread would have begun with them.
-_SHORT = 4096
 
 
 class WordLlamaEmbeddings(BaseModel, Embeddings):
     """WordLlama embedding model integration: static embeddings, on the CPU, without PyTorch.
 
-    A text's vector is the mean of its tokens' vectors, which are looked up in a table. Texts of any length are embedded
-    whole.
+    The embedding of a text is the mean of the embeddings of its tokens; that of a text without tokens, such as `""`,
+    is zero. Texts of any length are embedded whole.
 
     Setup:
-        Install `langchain-wordllama`. The default model comes with it; no network, key or server is needed.
+        Install `langchain-wordllama`. The default model comes with it and needs no network, key or server.
 
         ```bash
         pip install -U langchain-wordllama
@@ -39,18 +37,11 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
         model: str
             Name of a released model, directory of a static model, or its id on the Hugging Face Hub.
         dimensions: int | None
-            Number of dimensions to cut the vectors to.
+            Number of leading dimensions to keep.
         normalize: bool
-            Whether to scale vectors to unit length.
-        query_prompt: str | None
-            Text to put in front of each query.
-        document_prompt: str | None
-            Text to put in front of each document.
-        revision: str | None
-            Branch, tag or commit of a model on the Hub.
-        token: SecretStr | None
-            Token for a private or gated model on the Hub. If not provided, it is read from the environment variable
-            `HF_TOKEN`.
+            Whether to scale embeddings to unit length.
+        query_prompt, document_prompt: str | None
+            Text to prepend to each query and to each document.
 
     See full list of supported init args and their descriptions in the params section.
 
@@ -103,17 +94,13 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
         [0.09051243960857391, 0.06884096562862396, 0.007485304959118366]
         ```
 
-        Documents and long queries are embedded in a thread of the event loop's executor, as LangChain does by default,
-        so that they hold up nothing else. A short query takes less time than the way to the thread and back, and is
-        embedded at once. One instance serves any number of threads.
-
     Raises:
-        pydantic.ValidationError: If there is no such model, it is no static model, it has fewer dimensions, or an
-            argument is of the wrong type. (A `ValueError`, and never an `OSError`, also where a download fails.)
+        pydantic.ValidationError: If the model does not exist or cannot be fetched, is no static model or has fewer
+            dimensions, or if an argument has an invalid value. It is a `ValueError`.
 
     Note:
-        Settings cannot be changed on an instance; `model_copy(update={"dimensions": 64})` makes another, and loads its
-        model. A pickle holds the settings and not the model, which is loaded again where it is unpickled.
+        Instances are frozen; `model_copy(update={"dimensions": 64})` validates the settings and loads the model anew.
+        Pickles hold the settings only; the model is loaded again when the unpickled instance is first used.
     """
 
     model: str = Field(
@@ -124,38 +111,36 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
     )
     dimensions: int | None = Field(
         default=None,
-        description="Number of dimensions to cut the vectors to, for a model trained for it (Matryoshka), as the "
-        "released models are. None keeps all.",
+        description="Number of leading dimensions to keep, for Matryoshka models such as the released ones. None keeps "
+        "all.",
     )
     normalize: bool = Field(
         default=True,
-        description="Whether to scale vectors to unit length, as relevance scores of vector stores expect.",
+        description="Whether to scale embeddings to unit length, as relevance scores of vector stores expect.",
     )
-    batch_size: int = Field(default=1024, ge=1, description="Texts to embed at a time.")
+    batch_size: int = Field(default=1024, ge=1, description="Texts per batch.")
     show_progress: bool = Field(default=False, description="Whether to show a progress bar.")
     query_prompt: str | None = Field(
         default=None,
-        description="Text to put in front of each query. None takes the prompt that the model itself has for queries, "
-        'if any; "" takes none.',
+        description='Text to prepend to each query. None uses the model\'s own prompt for queries, if any; "" none.',
     )
     document_prompt: str | None = Field(
         default=None,
-        description="Text to put in front of each document. None takes the prompt that the model itself has for "
-        'documents, if any; "" takes none.',
+        description='Text to prepend to each document. None uses the model\'s own prompt for documents, if any; "" '
+        "none.",
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a model on the Hub.")
     token: SecretStr | None = Field(
         default_factory=secret_from_env("HF_TOKEN", default=None),
-        # Masked, it would come back from JSON as a token that is none.
-        exclude=True,
+        exclude=True,  # a dump would hold the masked token, which is no valid one
         description="Token for a private or gated model on the Hub, read from the environment variable `HF_TOKEN` if "
-        "not provided. It is left out of what is dumped.",
+        "not provided. Dumps leave it out.",
     )
 
     model_config = ConfigDict(
         extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,  # the token is in it
+        frozen=True,  # the encoder is loaded by the settings
+        hide_input_in_errors=True,  # the input includes the token
     )
 
     @field_validator("model", mode="before")
@@ -163,23 +148,32 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
     def _path_as_str(cls, model: Any) -> Any:
         return os.fspath(model) if isinstance(model, os.PathLike) else model
 
-    @model_validator(mode="after")
-    def _load(self) -> Self:
-        try:
-            _ = self._encoder
-        except OSError as error:  # which pydantic would let pass
-            raise ValueError(str(error)) from error
-        return self
+    def model_post_init(self, context: Any, /) -> None:
+        _ = self._encoder
 
-    # Pydantic compares, copies and dumps a model without its cached properties.
-    @cached_property
+    @cached_property  # which pydantic ignores when it compares and dumps instances
     def _encoder(self) -> StaticEncoder:
-        return StaticEncoder.from_pretrained(
-            self.model,
-            revision=self.revision,
-            token=self.token.get_secret_value() or None if self.token else None,
-            truncate_dim=self.dimensions,
-        )
+        try:
+            return StaticEncoder.from_pretrained(
+                self.model,
+                revision=self.revision,
+                token=self.token.get_secret_value() or None if self.token else None,
+                truncate_dim=self.dimensions,
+            )
+        except OSError as error:
+            raise ValueError(str(error)) from error  # pydantic reports a ValueError as a ValidationError
+
+    def _embed(self, texts: list[str], prompt: str | None, prompt_names: tuple[str, ...]) -> list[list[float]]:
+        prompts = self._encoder.table.prompts
+        embeddings: list[list[float]] = self._encoder.encode(
+            texts,
+            prompt=prompt,
+            prompt_name=next((name for name in prompt_names if name in prompts), None),
+            batch_size=self.batch_size,
+            show_progress_bar=self.show_progress,
+            normalize_embeddings=self.normalize,
+        ).tolist()
+        return embeddings
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed documents.
@@ -188,15 +182,14 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
             texts: The texts to embed.
 
         Returns:
-            List of embeddings, one for each text. That of a text without tokens, such as `""`, is the zero vector.
+            List of embeddings, one for each text.
 
         Raises:
-            ValueError: If `texts` is no list of `str`.
+            ValueError: If `texts` is not a list of `str`.
         """
         if isinstance(texts, str):
             raise ArgumentError("embed_documents takes a list of texts; embed_query takes one text.")
-        embeddings: list[list[float]] = self._embed(texts, self.document_prompt, _DOCUMENT_PROMPTS)
-        return embeddings
+        return self._embed(texts, self.document_prompt, _DOCUMENT_PROMPTS)
 
     def embed_query(self, text: str) -> list[float]:
         """Embed a query.
@@ -205,60 +198,31 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
             text: The text to embed.
 
         Returns:
-            Embedding for the text. That of a text without tokens, such as `""`, is the zero vector.
+            Embedding of the text.
 
         Raises:
-            ValueError: If `text` is no `str`.
+            ValueError: If `text` is not a `str`.
         """
-        if not isinstance(text, str):
-            raise ArgumentError(f"A query is a str, not {type(text).__name__}: {str(text)[:40]!r}.")
-        embedding: list[float] = self._embed(text, self.query_prompt, _QUERY_PROMPTS)
-        return embedding
-
-    async def aembed_query(self, text: str) -> list[float]:
-        """Embed a query.
-
-        Args:
-            text: The text to embed.
-
-        Returns:
-            Embedding for the text, as `embed_query` gives it.
-
-        Raises:
-            ValueError: If `text` is no `str`.
-        """
-        if isinstance(text, str) and len(text) > _SHORT:
-            return await super().aembed_query(text)
-        return self.embed_query(text)
-
-    def _embed(self, texts: str | list[str], prompt: str | None, prompt_names: tuple[str, ...]) -> Any:
-        encoder = self._encoder
-        prompts = encoder.table.prompts
-        return encoder.encode(
-            texts,
-            prompt=prompt,
-            prompt_name=next((name for name in prompt_names if name in prompts), None) if prompts else None,
-            batch_size=self.batch_size,
-            show_progress_bar=self.show_progress,
-            normalize_embeddings=self.normalize,
-        ).tolist()
+        return self._embed([text], self.query_prompt, _QUERY_PROMPTS)[0]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy; where settings are updated, they are validated and the model is loaded.
+        """Copy; with an update, validate the settings and load the model they name.
 
         Args:
             update: Settings to change.
-            deep: Makes no difference: nothing of an instance ever changes.
+            deep: Makes no difference, since instances do not change.
 
         Raises:
             pydantic.ValidationError: As the constructor does.
         """
         return type(self)(**{**dict(self), **update}) if update else super().model_copy()
 
+    def copy(self, **options: Any) -> Self:
+        return self.model_copy(**options)  # pydantic's own, which is deprecated, would keep the encoder
+
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self.__copy__()
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        settings = {name: value for name, value in state["__dict__"].items() if name != "_encoder"}
-        return {**state, "__dict__": settings}
+        return {**state, "__dict__": dict(self)}

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import json
 import pickle
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,15 +134,19 @@ async def test_32_concurrent_callers_with_many_texts_get_what_serial_ones_get() 
     assert documents == [serial.embed_documents(batch) for batch in batches]
 
 
-async def test_long_texts_leave_the_event_loop_free(embeddings: WordLlamaEmbeddings) -> None:
-    text = "The quick brown fox jumps over the lazy dog. " * 100_000
-    waits = 0
-    for embedding in (embeddings.aembed_query(text), embeddings.aembed_documents([text])):
-        task = asyncio.create_task(embedding)
-        while not task.done():
-            await asyncio.sleep(0)
-            waits += 1
-    assert waits > 20
+async def test_async_calls_embed_in_another_thread() -> None:
+    threads = []
+
+    class Recording(WordLlamaEmbeddings):
+        def _embed(self, *arguments: Any) -> list[list[float]]:
+            threads.append(threading.current_thread())
+            return super()._embed(*arguments)
+
+    embeddings = Recording()
+    await embeddings.aembed_query(TEXTS[0] * 1000)
+    await embeddings.aembed_documents(TEXTS)
+    assert len(threads) == 2
+    assert threading.current_thread() not in threads
 
 
 # Copies, pickles, dumps
@@ -172,11 +177,22 @@ def test_a_pickle_holds_settings_only(embeddings: WordLlamaEmbeddings) -> None:
     assert len(pickle.dumps(embeddings)) < 2000
 
 
-def test_an_updated_copy_is_validated_and_has_its_own_model(embeddings: WordLlamaEmbeddings) -> None:
-    assert len(embeddings.model_copy(update={"dimensions": 64}).embed_query("a cat")) == 64
+UPDATES: dict[str, Callable[..., WordLlamaEmbeddings]] = {
+    "model_copy": lambda embeddings, **update: embeddings.model_copy(update=update),
+    "model_copy deep": lambda embeddings, **update: embeddings.model_copy(update=update, deep=True),
+    "copy": lambda embeddings, **update: embeddings.copy(update=update),
+}
+
+
+@pytest.mark.parametrize("updated", UPDATES.values(), ids=UPDATES)
+def test_an_updated_copy_is_validated_and_has_its_own_model(
+    embeddings: WordLlamaEmbeddings, updated: Callable[..., WordLlamaEmbeddings]
+) -> None:
+    assert len(updated(embeddings, dimensions=64).embed_query("a cat")) == 64
+    assert len(updated(embeddings, model="wordllama-l2-supercat-128").embed_query("a cat")) == 128
     assert len(embeddings.embed_query("a cat")) == 256
     with pytest.raises(ValidationError, match="cannot be cut to 1000"):
-        embeddings.model_copy(update={"dimensions": 1000})
+        updated(embeddings, dimensions=1000)
 
 
 def test_settings_do_not_change(embeddings: WordLlamaEmbeddings) -> None:
@@ -241,7 +257,7 @@ def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [None, 3, b"bytes", ["a list"]])
 def test_a_query_that_is_no_text(embeddings: WordLlamaEmbeddings, text: Any) -> None:
-    with pytest.raises(ValueError, match=f"A query is a str, not {type(text).__name__}"):
+    with pytest.raises(ValueError, match=f"Text 0 is {type(text).__name__}, not str"):
         embeddings.embed_query(text)
 
 
@@ -261,7 +277,7 @@ def test_documents_that_are_no_texts(embeddings: WordLlamaEmbeddings, texts: Any
 
 
 async def test_bad_input_is_the_same_in_async_calls(embeddings: WordLlamaEmbeddings) -> None:
-    with pytest.raises(ValueError, match="A query is a str, not NoneType"):
+    with pytest.raises(ValueError, match="Text 0 is NoneType, not str"):
         await embeddings.aembed_query(None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="Text 0 is int, not str"):
         await embeddings.aembed_documents([3])  # type: ignore[list-item]
