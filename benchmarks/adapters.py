@@ -1,57 +1,55 @@
-"""What the adapters for LangChain and LlamaIndex cost on top of the encoder, and how soon they answer.
+"""Time the adapters for LangChain and LlamaIndex beside the encoder alone and beside minimal adapters.
 
     python benchmarks/adapters.py langchain llama-index
 
-Overhead: the time of the adapter's call over that of ``StaticEncoder.encode(...).tolist()`` for the same texts; at most
-1.15. Beside it, the same of a minimal adapter, whose methods are ``encode(...).tolist()`` and nothing else, called by
-the same public methods: that is what the framework asks of any embedding. Each is the least processor time of many
-rounds, in which the three take turns, since a busy machine makes others wait and is never too fast.
-Cold start: import, construction and first query in a new process, beyond the import of the framework's core alone; at
-most 0.4 s.
+Calls: the processor time of a call, the least of many rounds in which the three take turns, since other processes can
+only add to it. The encoder is called as ``StaticEncoder.encode(...).tolist()``; the methods of a minimal adapter are
+that call and nothing else, so that its time is what the framework costs with any model.
+Cold start: import, construction and first query in a new process, and how much of it is beyond the import of the
+framework's base class.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from wordllama_st import StaticEncoder
 from wordllama_st.data.docstrings import harvest, installed_packages
 
 MODEL = "wordllama-l2-supercat-256"
-MOST_OVERHEAD, MOST_COLD_SECONDS = 1.15, 0.4
 QUERY = "How do I read a table from a text file?"
 BATCHES = (1, 32, 1024, 4096)
 #: Texts in as many calls as are timed together.
 TEXTS_AT_A_TIME = 1000
 
-Vectors = list[list[float]]
-Call = Callable[[], float]
+Encode = Callable[[list[str]], list[list[float]]]
 
 
-def minimal_langchain(encode: Callable[[list[str]], Vectors]) -> Any:
-    """The least that LangChain takes for embeddings."""
+def minimal_langchain(encode: Encode) -> Any:
+    """The least that LangChain asks of embeddings."""
     from langchain_core.embeddings import Embeddings
 
     class Minimal(Embeddings):
         def embed_query(self, text: str) -> list[float]:
             return encode([text])[0]
 
-        def embed_documents(self, texts: list[str]) -> Vectors:
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return encode(texts)
 
     return Minimal()
 
 
-def minimal_llama_index(encode: Callable[[list[str]], Vectors]) -> Any:
-    """The least that LlamaIndex takes for an embedding."""
+def minimal_llama_index(encode: Encode) -> Any:
+    """The least that LlamaIndex asks of an embedding that takes batches."""
     from llama_index.core.base.embeddings.base import BaseEmbedding
 
     class Minimal(BaseEmbedding):
@@ -64,166 +62,116 @@ def minimal_llama_index(encode: Callable[[list[str]], Vectors]) -> Any:
         def _get_text_embedding(self, text: str) -> list[float]:
             return encode([text])[0]
 
-        def _get_text_embeddings(self, texts: list[str]) -> Vectors:
+        def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
             return encode(texts)
 
-        async def _aget_text_embeddings(self, texts: list[str]) -> Vectors:
+        async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
             return encode(texts)
 
     return Minimal(embed_batch_size=1024)  # as the adapter
 
 
-@dataclass(frozen=True)
-class Adapter:
-    """An adapter, in the words of its framework.
+class Framework(NamedTuple):
+    """Statements, an expression and names of methods; those of asynchronous methods have an "a" in front."""
 
-    Attributes:
-        core: Statement that imports the framework's base class of embeddings.
-        load: Statement that imports the adapter.
-        construct: Expression for an instance that does the same as ``encode(..., normalize_embeddings=True)``.
-        minimal: Makes a minimal adapter around an encoding function.
-        query: Name of its method that embeds a query; the asynchronous one's has an "a" in front.
-        documents: Name of its method that embeds a list of texts; likewise.
-        text: Name of its method that embeds one text, if it has one.
-    """
-
-    core: str
-    load: str
-    construct: str
-    minimal: Callable[[Callable[[list[str]], Vectors]], Any]
+    import_core: str
+    import_adapter: str
+    adapter: str
+    minimal: Callable[[Encode], Any]
     query: str
     documents: str
-    text: str | None = None
 
 
-ADAPTERS = {
-    "langchain": Adapter(
-        core="from langchain_core.embeddings import Embeddings",  # lazily: the module alone imports next to nothing
-        load="from langchain_wordllama import WordLlamaEmbeddings",
-        construct="WordLlamaEmbeddings()",
+FRAMEWORKS = {
+    "langchain": Framework(
+        import_core="from langchain_core.embeddings import Embeddings",  # the module alone is lazy
+        import_adapter="from langchain_wordllama import WordLlamaEmbeddings",
+        adapter="WordLlamaEmbeddings()",
         minimal=minimal_langchain,
         query="embed_query",
         documents="embed_documents",
     ),
-    "llama-index": Adapter(
-        core="from llama_index.core.base.embeddings.base import BaseEmbedding",
-        load="from llama_index.embeddings.wordllama import WordLlamaEmbedding",
-        construct="WordLlamaEmbedding()",
+    "llama-index": Framework(
+        import_core="from llama_index.core.base.embeddings.base import BaseEmbedding",
+        import_adapter="from llama_index.embeddings.wordllama import WordLlamaEmbedding",
+        adapter="WordLlamaEmbedding()",
         minimal=minimal_llama_index,
         query="get_query_embedding",
         documents="get_text_embedding_batch",
-        text="get_text_embedding",
     ),
 }
 
 
-def overhead(name: str, adapter: Adapter, rounds: int) -> Iterator[str]:
-    """A line for each of the adapter's methods, and for each size of batch."""
-    scope: dict[str, Any] = {}
-    exec(adapter.load, scope)
+def time_calls(name: str, framework: Framework, rounds: int) -> Iterator[str]:
+    """A line for each method and size of batch, synchronous and asynchronous."""
     encoder = StaticEncoder.from_pretrained(MODEL)
 
     def encode(texts: str | list[str]) -> Any:
         return encoder.encode(texts, normalize_embeddings=True).tolist()
 
-    embeddings, minimal = eval(adapter.construct, scope), adapter.minimal(encode)
+    scope: dict[str, Any] = {}
+    exec(framework.import_adapter, scope)
+    adapters = [framework.minimal(encode), eval(framework.adapter, scope)]
     passages = [docstring.body for docstring in harvest(installed_packages()["numpy"])]
     passages = (passages * (max(BATCHES) // len(passages) + 1))[: max(BATCHES)]
-    batches = [(f"{size:,} passage{'s' * (size > 1)}", adapter.documents, passages[:size]) for size in BATCHES]
-    methods: list[tuple[str, str, str | list[str]]] = [("a query", adapter.query, QUERY), *batches]
-    if adapter.text is not None:
-        methods.insert(1, ("a text", adapter.text, QUERY))
-
-    getattr(embeddings, adapter.documents)(passages)  # from here on, both encoders know the words
-    encode(passages)
+    for adapter in adapters:
+        getattr(adapter, framework.documents)(passages)  # from here on, both encoders know the words
+    batches = [(f"{size:,} passage{'s' * (size > 1)}", framework.documents, passages[:size]) for size in BATCHES]
     loop = asyncio.new_event_loop()  # one for all, as a server has it, and so the same threads for all
-    for what, method, argument in methods:
-        repeats = max(1, TEXTS_AT_A_TIME // (1 if isinstance(argument, str) else len(argument)))
-        ways = [encode, getattr(minimal, method), getattr(embeddings, method)]
-        yield _compared(f"{name}, {what}", rounds, [partial(_repeat, way, argument, repeats) for way in ways], repeats)
-        ways[1:] = [getattr(minimal, f"a{method}"), getattr(embeddings, f"a{method}")]
-        calls: list[Call] = [partial(_repeat, encode, argument, repeats)]
-        calls += [partial(_repeat_async, loop, way, argument, repeats) for way in ways[1:]]
-        yield _compared(f"{name}, {what}, async", rounds, calls, repeats)
+    for what, method, argument in [("a query", framework.query, QUERY), *batches]:
+        for prefix, suffix in (("", ""), ("a", ", async")):
+            functions = [encode, *(getattr(adapter, prefix + method) for adapter in adapters)]
+            times = [[_seconds(loop, function, argument) for function in functions] for _ in range(rounds)]
+            plain, minimal, ours = np.min(times, axis=0)
+            yield (
+                f"{f'{name}, {what}{suffix}':38}{plain * 1e6:12,.0f} µs{minimal * 1e6:12,.0f} µs{ours * 1e6:12,.0f} µs"
+                f"{minimal / plain:11.2f}x{ours / plain:9.2f}x"
+            )
     loop.close()
 
 
-def _repeat(function: Callable[[Any], object], argument: object, times: int) -> float:
-    """Seconds of all threads of this process, and of no other process."""
-    start = time.process_time()
-    for _ in range(times):
-        function(argument)
-    return time.process_time() - start
+def _seconds(loop: asyncio.AbstractEventLoop, function: Callable[[Any], Any], argument: str | list[str]) -> float:
+    """Processor time per call, of all threads of this process, in a running event loop."""
+    calls = max(1, TEXTS_AT_A_TIME // (1 if isinstance(argument, str) else len(argument)))
 
-
-def _repeat_async(
-    loop: asyncio.AbstractEventLoop,
-    function: Callable[[Any], Coroutine[Any, Any, object]],
-    argument: object,
-    times: int,
-) -> float:
-    """The same within an event loop, whose beginning and end are not counted."""
-
-    async def repeat() -> float:
+    async def call() -> float:
         start = time.process_time()
-        for _ in range(times):
-            await function(argument)
-        return time.process_time() - start
+        for _ in range(calls):
+            result = function(argument)
+            if inspect.isawaitable(result):
+                await result
+        return (time.process_time() - start) / calls
 
-    return loop.run_until_complete(repeat())
+    return loop.run_until_complete(call())
 
 
-def _compared(what: str, rounds: int, calls: Sequence[Call], repeats: int) -> str:
-    """A line for the plain encoder, the minimal adapter and the adapter."""
-    least = [float("inf")] * len(calls)
-    for number in range(rounds):
-        for turn in range(len(calls)):
-            which = (number + turn) % len(calls)
-            least[which] = min(least[which], calls[which]() / repeats)
-    plain, minimal, adapted = least
-    verdict = "" if adapted <= MOST_OVERHEAD * plain else f"  more than {MOST_OVERHEAD}"
-    return (
-        f"{what:38} {plain * 1e6:9,.0f} µs {minimal * 1e6:9,.0f} µs {adapted * 1e6:9,.0f} µs"
-        f" {minimal / plain:8.3f} {adapted / plain:8.3f} {adapted / minimal:8.3f}{verdict}"
+def time_cold_start(name: str, framework: Framework, rounds: int) -> str:
+    """A line for the seconds from a new process to the first embedding."""
+    program = (
+        f"import time; start = time.perf_counter(); {framework.import_core}; core = time.perf_counter() - start\n"
+        f"{framework.import_adapter}; {framework.adapter}.{framework.query}({QUERY!r})\n"
+        "print(core, time.perf_counter() - start)"
     )
-
-
-def cold_start(name: str, adapter: Adapter, rounds: int) -> str:
-    """A line for the seconds from a new process to the first vector, beyond the core's import."""
-    core, whole = [], []
-    program = f"{adapter.load}\n{adapter.construct}.{adapter.query}({QUERY!r})"
-    for _ in range(rounds):
-        core.append(_in_new_process(adapter.core))
-        whole.append(_in_new_process(program))
-    own = min(whole) - min(core)
-    verdict = "" if own <= MOST_COLD_SECONDS else f"  more than {MOST_COLD_SECONDS} s"
-    return f"{name:38} {min(core):8.3f} s  {min(whole):8.3f} s  {own:8.3f} s{verdict}"
-
-
-def _in_new_process(program: str) -> float:
-    code = f"import time; start = time.perf_counter()\n{program}\nprint(time.perf_counter() - start)"
-    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return float(result.stdout.split()[-1])
+    command = [sys.executable, "-c", program]
+    printed = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(rounds)]
+    core, whole = np.min([[float(number) for number in line.split()[-2:]] for line in printed], axis=0)
+    return f"{name:38}{core:13.3f} s{whole:13.3f} s{whole - core:13.3f} s"
 
 
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("adapters", nargs="*", default=list(ADAPTERS), help=f"of {', '.join(ADAPTERS)}")
+    parser.add_argument("frameworks", nargs="*", default=list(FRAMEWORKS), help=f"of {', '.join(FRAMEWORKS)}")
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--cold-rounds", type=int, default=15)
     arguments = parser.parse_args()
 
-    print(f"{'':38} {'a call (least processor time)':>38} {'over the encoder':>17} {'over the':>8}")
-    print(
-        f"{'overhead':38} {'encoder':>12} {'minimal':>12} {'adapter':>12} {'minimal':>8} {'adapter':>8} {'minimal':>8}"
-    )
-    for name in arguments.adapters:
-        for line in overhead(name, ADAPTERS[name], arguments.rounds):
+    print(f"{'a call':38}{'encoder':>15}{'minimal':>15}{'adapter':>15}{'minimal':>12}{'adapter':>10}")
+    for name in arguments.frameworks:
+        for line in time_calls(name, FRAMEWORKS[name], arguments.rounds):
             print(line, flush=True)
-    print(f"\n{'cold start (least)':38} {'core':>10}  {'in all':>10}  {'own':>10}")
-    for name in arguments.adapters:
-        print(cold_start(name, ADAPTERS[name], arguments.cold_rounds), flush=True)
+    print(f"\n{'cold start':38}{'core':>15}{'in all':>15}{'beyond core':>15}")
+    for name in arguments.frameworks:
+        print(time_cold_start(name, FRAMEWORKS[name], arguments.rounds), flush=True)
 
 
 if __name__ == "__main__":
