@@ -1,4 +1,4 @@
-"""What the tests share: a few facts, an embedding of them, and a look at the events of the framework."""
+"""Texts, an embedding and a recorder of LlamaIndex's events for the tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-# Before anything imports huggingface_hub, which reads it once: no test is to wait for a network.
+# Set before huggingface_hub is imported, which reads it once: no test waits for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
@@ -39,7 +39,7 @@ def documents() -> list[Document]:
 
 
 class Recorder(BaseEventHandler):
-    """Keeps the events that it is handed."""
+    """Keeps the events that it handles."""
 
     events: list[BaseEvent] = []
 

@@ -1,7 +1,7 @@
-"""What cannot be, at construction and in use.
+"""Invalid fields and texts.
 
-Protects: a ValidationError that names the thing and the mend where there is no such model, and a ValueError that
-names the text where there is no such text; nothing that is one is refused, however short or long.
+Protects: a ValidationError that names what is wrong at construction; a ValueError that names the text that is not a
+str; every str is embedded, however short or long.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ every_way = pytest.mark.parametrize("embed", WAYS.values(), ids=WAYS)
         ({"dimension": 64}, "dimension"),
     ],
 )
-def test_construction_refuses_what_cannot_be(arguments: dict[str, Any], message: str) -> None:
+def test_construction_refuses_invalid_fields(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         WordLlamaEmbedding(**arguments)
 

@@ -1,7 +1,7 @@
-"""The embedding at work in the framework, and in two vector databases on disk.
+"""The embedding in LlamaIndex's indexes and pipelines, and in two vector databases on disk.
 
-Protects: indexes, ingestion with its cache and document store, splitting by meaning, retrievers and query engines
-work with it; what was written to disk answers another process as it answers this one.
+Protects: indexes, ingestion with its cache and document store, semantic splitting, retrievers and query engines work
+with it; an index on disk gives another process the same results.
 """
 
 from __future__ import annotations
