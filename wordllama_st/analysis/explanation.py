@@ -1,36 +1,36 @@
-"""Why two texts are similar: the similarity of a context-free model, taken apart into pairs of tokens.
+"""Why two texts are similar: the similarity of a static model as a sum over pairs of tokens.
 
-The vectors of the texts are means over their tokens, a = 1/n Σ x_i and b = 1/m Σ y_j, so their dot product is a sum
-over all pairs of tokens, and their cosine too:
+The embeddings of the texts are means over their tokens, a = 1/n Σ x_i and b = 1/m Σ y_j, so their dot product is a sum
+over all pairs of tokens, and so is their cosine:
 
     cos(a, b)  =  Σ_ij  x_i · y_j / (n m |a| |b|)
 
-Nothing is estimated, as it must be where tokens look at each other. Each text is kept as a list of vectors that are
-scaled so that a pair's contribution is a dot product. Adding up the vectors of some tokens adds up what they
-contribute: that is how tokens become words, and how many become few.
+The sum is exact. Token embeddings are kept scaled, so that the contribution of a pair is a dot product; the sum of the
+scaled embeddings of some tokens has the sum of their contributions.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from wordllama_st.analysis.rendering import html_page, text_lines
 from wordllama_st.analysis.text_pieces import Piece, token_pieces, word_pieces
 from wordllama_st.errors import ArgumentError
 from wordllama_st.static import StaticEncoder
 
 Floats = npt.NDArray[np.float64]
 
-#: The similarity functions that are sums over pairs of tokens.
-EXPLAINED = ("cosine", "dot")
-#: The shortest vector that is divided by its length, as in the library's normalization.
-_SHORTEST = 1e-12
-#: Contributions that are looked through at a time.
+#: The most tokens or words of a text that are shown one by one.
+MOST_SHOWN = 80
+#: Contributions that are ranked at a time: long texts have millions of pairs.
 _CHUNK = 2**22
 
 
@@ -39,11 +39,10 @@ class Side:
     """One of the two texts.
 
     Attributes:
-        text: The text, its prompt in front of it.
-        pieces: Its tokens or words, [n]; last, where ``folded`` is not 0, what stands for all those left out.
-        vectors: What they contribute with, float64 [n, d]: a pair of one text's and one of the other's contributes
-            their dot product.
-        folded: How many the last piece stands for.
+        text: The text, with its prompt before it.
+        pieces: Its tokens or words, [n]; the last stands for all others if ``folded`` is not 0.
+        vectors: Their scaled embeddings, float64 [n, d]; a pair contributes the dot product of its two.
+        folded: How many tokens or words the last piece stands for.
     """
 
     text: str
@@ -51,43 +50,43 @@ class Side:
     vectors: Floats
     folded: int = 0
 
+    @property
+    def labels(self) -> list[str]:
+        """What to show for each token or word, [n]."""
+        return [piece.label for piece in self.pieces]
+
     def by_word(self) -> Side:
-        """The same text, word by word."""
-        words, places = word_pieces(self.text, self.pieces)
-        return self._grouped(words, places)
+        """Group the tokens into words."""
+        return self._grouped(*word_pieces(self.text, self.pieces))
 
     def by_spelling(self) -> Side:
-        """The same text with one piece for all that look the same, where the first of them is."""
-        groups: dict[str, list[Piece]] = {}
-        for piece in self.pieces:
-            groups.setdefault(piece.label, []).append(piece)
-        pieces = [
-            first._replace(label=f"{first.label} \N{MULTIPLICATION SIGN}{1 + len(more):,}") if more else first
-            for first, *more in groups.values()
-        ]
-        places = {label: place for place, label in enumerate(groups)}
-        return self._grouped(pieces, np.array([places[piece.label] for piece in self.pieces]))
+        """Group the pieces with equal labels, each group in the place of its first piece."""
+        counts = Counter(self.labels)  # in order of first appearance
+        first = {piece.label: piece for piece in reversed(self.pieces)}
+        labels = {label: f"{label} \N{MULTIPLICATION SIGN}{n:,}" if n > 1 else label for label, n in counts.items()}
+        places = {label: place for place, label in enumerate(counts)}
+        return self._grouped(
+            [first[label]._replace(label=shown) for label, shown in labels.items()],
+            np.array([places[label] for label in self.labels]),
+        )
+
+    def keeping(self, kept: npt.NDArray[np.intp]) -> Side:
+        """Keep these pieces, in this order, and group all others into a last one."""
+        others, end = len(self.pieces) - len(kept), len(self.text)
+        places = np.full(len(self.pieces), len(kept))
+        places[kept] = np.arange(len(kept))
+        pieces = [*(self.pieces[index] for index in kept), Piece(f"{others:,} other{'s' * (others > 1)}", end, end)]
+        return replace(self._grouped(pieces, places), folded=others)
 
     def _grouped(self, pieces: Sequence[Piece], places: npt.NDArray[np.intp]) -> Side:
-        """Other pieces, and which of them each of these becomes a part of, [n]."""
+        """Sum the vectors of the pieces into those of new ones; ``places`` has each piece's new index, [n]."""
         vectors = np.zeros((len(pieces), self.vectors.shape[1]))
         np.add.at(vectors, places, self.vectors)
         return replace(self, pieces=tuple(pieces), vectors=vectors)
 
-    def keeping(self, kept: npt.NDArray[np.intp]) -> Side:
-        """The same text with only those pieces, in that order, and behind them one for all others."""
-        others = np.setdiff1d(np.arange(len(self.pieces)), kept)
-        pieces, vectors = [self.pieces[index] for index in kept.tolist()], self.vectors[kept]
-        if len(others):
-            pieces.append(
-                Piece(f"{len(others):,} other{'s' if len(others) > 1 else ''}", len(self.text), len(self.text))
-            )
-            vectors = np.vstack([vectors, self.vectors[others].sum(axis=0)])
-        return replace(self, pieces=tuple(pieces), vectors=vectors, folded=len(others))
-
 
 class Pair(NamedTuple):
-    """A token, or word, of each text, and what the two contribute together."""
+    """A token, or word, of each text, and the contribution of the two."""
 
     a: str
     b: str
@@ -95,13 +94,7 @@ class Pair(NamedTuple):
 
 
 class RankedPairs(NamedTuple):
-    """The first of all pairs whose contribution has one sign.
-
-    Attributes:
-        pairs: Those farthest from zero, the farthest first.
-        number: How many pairs there are of that sign.
-        total: What all of them contribute.
-    """
+    """The first pairs of one sign, those farthest from zero; the number of all, and the sum of their contributions."""
 
     pairs: list[Pair]
     number: int
@@ -116,258 +109,178 @@ class Explanation:
         a: The first text.
         b: The second.
         similarity_fn_name: ``"cosine"`` or ``"dot"``.
-        unit: What the texts are taken apart into.
+        model: The name of the model.
+        unit: What the texts are split into.
 
     Example:
         ::
 
-            explanation = explain(encoder, "How do I reset my password?", "I can't log in.").by_word()
-            for token, contribution in zip(explanation.tokens_a, explanation.contributions.sum(axis=1)):
-                print(token, contribution)
+            explanation = explain("wordllama-l2-supercat-256", "How do I reset my password?", "I can't log in.")
+            print(explanation.by_word())
+            Path("why.html").write_text(explanation.to_html(), encoding="utf-8")
     """
 
     a: Side
     b: Side
     similarity_fn_name: str
+    model: str
     unit: Literal["token", "word", "different word"] = "token"
 
     @property
-    def tokens_a(self) -> list[str]:
-        """The first text's tokens, or words, as one reads them, [n]."""
-        return [piece.label for piece in self.a.pieces]
-
-    @property
-    def tokens_b(self) -> list[str]:
-        """The second text's, [m]."""
-        return [piece.label for piece in self.b.pieces]
-
-    @property
     def contributions(self) -> Floats:
-        """What each pair contributes, float64 [n, m], computed anew each time; all together are the score."""
+        """The contribution of each pair, float64 [n, m], computed anew each time; their sum is the score."""
         return self.a.vectors @ self.b.vectors.T
 
     @property
     def contributions_a(self) -> Floats:
-        """What each token of the first text contributes, paired with all of the second, [n]: the sums of the rows."""
-        sums: Floats = self.a.vectors @ self.b.vectors.sum(axis=0)
-        return sums
+        """The contribution of each token of the first text with the whole second text, [n]: the sums of the rows."""
+        return np.asarray(self.a.vectors @ self.b.vectors.sum(axis=0))
 
     @property
     def contributions_b(self) -> Floats:
-        """What each token of the second text contributes, [m]: the sums of the columns."""
-        sums: Floats = self.b.vectors @ self.a.vectors.sum(axis=0)
-        return sums
+        """The contribution of each token of the second text with the whole first, [m]: the sums of the columns."""
+        return np.asarray(self.b.vectors @ self.a.vectors.sum(axis=0))
 
     @property
     def score(self) -> float:
-        """The similarity of the two texts, that which :meth:`StaticEncoder.similarity` computes of their vectors."""
+        """The similarity of the two texts, as :meth:`StaticEncoder.similarity` computes it from their embeddings."""
         return float(self.a.vectors.sum(axis=0) @ self.b.vectors.sum(axis=0))
 
     def by_word(self) -> Explanation:
-        """The same by words: what a word's tokens contribute, added up."""
+        """Sum the contributions of each word's tokens."""
         if self.unit != "token":
             return self
         return replace(self, a=self.a.by_word(), b=self.b.by_word(), unit="word")
 
     def by_spelling(self) -> Explanation:
-        """The same by words, with all that are written the same taken as one."""
+        """Sum the contributions of all words with the same spelling."""
         words = self.by_word()
         return replace(words, a=words.a.by_spelling(), b=words.b.by_spelling(), unit="different word")
 
-    def shortened(self, most: int) -> Explanation:
-        """The same in tokens if no text has more than ``most``, or else in words, or else in different words."""
+    def shortened(self, most: int = MOST_SHOWN) -> Explanation:
+        """Explain by token if neither text has more than ``most``, or else by word, or else by different word."""
         for explanation in (self, self.by_word()):
             if max(len(explanation.a.pieces), len(explanation.b.pieces)) <= most:
                 return explanation
         return self.by_spelling()
 
-    def folded(self, most: int) -> Explanation:
-        """The same with ``most`` tokens or words of a text that has more, and behind them one for all others.
+    def folded(self, most: int = MOST_SHOWN) -> Explanation:
+        """Reduce each text that has more tokens or words than ``most`` to that many, and one for all others.
 
-        Those are kept whose sums, :attr:`contributions_a` and :attr:`contributions_b`, are farthest from zero, and they
-        come in that order. What is folded cannot be told by word any more.
+        Those whose sums, :attr:`contributions_a` and :attr:`contributions_b`, are farthest from zero are kept, in that
+        order. A folded explanation cannot be grouped by word.
         """
         a, b = (
-            side if len(side.pieces) <= most else side.keeping(_largest(np.abs(sums), most))
+            side if len(side.pieces) <= most else side.keeping(np.argsort(-np.abs(sums), kind="stable")[:most])
             for side, sums in ((self.a, self.contributions_a), (self.b, self.contributions_b))
         )
         return replace(self, a=a, b=b)
 
-    def strongest_pairs(self, count: int) -> RankedPairs:
-        """The ``count`` pairs that contribute most."""
-        return self._ranked(1, count)
-
-    def opposed_pairs(self, count: int) -> RankedPairs:
-        """The ``count`` pairs that take most away, whose contributions are the most negative."""
-        return self._ranked(-1, count)
-
-    def _ranked(self, sign: int, count: int) -> RankedPairs:
-        tokens_a, tokens_b = self.tokens_a, self.tokens_b
+    def ranked_pairs(self, count: int, sign: Literal[1, -1] = 1) -> RankedPairs:
+        """Rank the pairs whose contributions have this sign, and return the ``count`` farthest from zero."""
+        tokens_a, tokens_b = self.a.labels, self.b.labels
         pairs: list[Pair] = []
         number, total = 0, 0.0
-        for first, block in self._blocks():
-            values = sign * block.ravel()
-            of_sign = values > 0
-            number += int(np.count_nonzero(of_sign))
-            total += sign * float(values[of_sign].sum())
+        step = max(1, _CHUNK // len(tokens_b))
+        for first in range(0, len(tokens_a), step):
+            values = sign * (self.a.vectors[first : first + step] @ self.b.vectors.T).ravel()
+            of_sign = values[values > 0]
+            number += len(of_sign)
+            total += sign * float(of_sign.sum())
             least = abs(pairs[-1].contribution) if len(pairs) == count > 0 else 0.0
             better = np.flatnonzero(values > least)
-            for place in better[_largest(values[better], count)].tolist():
+            for place in better[np.argsort(-values[better], kind="stable")[:count]].tolist():
                 row, column = divmod(place, len(tokens_b))
                 pairs.append(Pair(tokens_a[first + row], tokens_b[column], sign * float(values[place])))
             pairs = sorted(pairs, key=lambda pair: -abs(pair.contribution))[:count]
         return RankedPairs(pairs, number, total)
 
-    def _blocks(self) -> Iterator[tuple[int, Floats]]:
-        """The contributions, some rows at a time, and which row is the first: long texts have millions of pairs."""
-        rows = max(1, _CHUNK // len(self.b.vectors))
-        for first in range(0, len(self.a.vectors), rows):
-            yield first, self.a.vectors[first : first + rows] @ self.b.vectors.T
+    def to_text(self, top: int = 10) -> str:
+        """Write the explanation as lines of at most 100 columns, with ``top`` pairs for and against the similarity."""
+        return "\n".join(text_lines(self.shortened(), top))
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def to_html(self) -> str:
+        """Draw a heat map, as an HTML page that loads nothing and runs no script."""
+        return html_page(self)
+
+    def to_json(self) -> str:
+        """Write the numbers of :meth:`to_html`, unrounded, as JSON."""
+        table = self.shortened().folded()
+        plain: dict[str, Any] = {"model": self.model, "similarity": self.similarity_fn_name}
+        plain |= {"dim": self.a.vectors.shape[1], "score": table.score, "unit": table.unit}
+        for name, side, sums in (("a", table.a, table.contributions_a), ("b", table.b, table.contributions_b)):
+            values = zip(side.pieces, sums.tolist(), strict=True)
+            pieces = [piece._asdict() | {"contribution": value} for piece, value in values]
+            plain[name] = {"text": side.text, "pieces": pieces, "folded": side.folded}
+        return json.dumps(plain | {"contributions": table.contributions.tolist()}, ensure_ascii=False)
 
 
 def explain(
-    encoder: StaticEncoder,
+    model: StaticEncoder | str | Path,
     text_a: str,
     text_b: str,
     *,
     prompt_name_a: str | None = None,
     prompt_name_b: str | None = None,
-    truncate_dim: int | None = None,
+    dim: int | None = None,
 ) -> Explanation:
-    """Take the similarity of two texts apart.
+    """Explain the similarity of two texts by the contributions of pairs of their tokens.
 
     Args:
-        encoder: The model.
+        model: A static model, or what :meth:`StaticEncoder.from_pretrained` loads one from.
         text_a: A text.
         text_b: Another.
-        prompt_name_a: Which of the model's prompts to put in front of the first text; its default prompt, if it has
-            one, if None. A prompt's tokens contribute as others do.
+        prompt_name_a: Which of the model's prompts to put before the first text; None takes its default prompt, if it
+            has one. The tokens of a prompt contribute like others.
         prompt_name_b: The same for the second.
-        truncate_dim: Matryoshka dim to compare the texts at; the model's own if None.
+        dim: Matryoshka dim to compare the texts at; None takes the model's own.
 
     Returns:
         Contributions whose sum is the model's own similarity of the two.
 
     Raises:
-        ArgumentError: If the model's similarity is no sum over pairs of tokens, as distances are not; a text has no
-            tokens, or, for the cosine, its vector is zero; or an argument has no meaning, as in
+        ArgumentError: If the model's similarity is a distance, which is no sum over pairs of tokens; a text has no
+            tokens, or, for the cosine, its embedding is zero; or an argument is invalid, as in
             :meth:`StaticEncoder.encode`.
+        ModelLoadError: If the model cannot be loaded; likewise ModelUnavailableError and UnknownModelError.
     """
+    encoder = model if isinstance(model, StaticEncoder) else StaticEncoder.from_pretrained(model)
     similarity = encoder.table.similarity_fn_name
-    if similarity not in EXPLAINED:
+    if similarity not in ("cosine", "dot"):
         raise ArgumentError(
             f"The model compares texts by {similarity} distance, which is no sum over pairs of tokens; what can be "
-            f"explained is {' and '.join(EXPLAINED)}. Give the model one of these as its similarity_fn_name."
+            "explained is cosine and dot. Give the model one of these as its similarity_fn_name."
         )
-    encoder.encode([text_a, text_b], prompt="", truncate_dim=truncate_dim)  # refuses what cannot be encoded
-    text_a = encoder.prompt_text(prompt_name_a) + text_a
-    text_b = encoder.prompt_text(prompt_name_b) + text_b
-    return Explanation(
-        _side(encoder, text_a, "first", truncate_dim), _side(encoder, text_b, "second", truncate_dim), similarity
-    )
+    encoder.encode([text_a, text_b], prompt="", truncate_dim=dim)  # refuses what cannot be encoded
+    a, b = encoder.prompt_text(prompt_name_a) + text_a, encoder.prompt_text(prompt_name_b) + text_b
+    return Explanation(_side(encoder, a, "first", dim), _side(encoder, b, "second", dim), similarity, str(model))
 
 
 def _side(encoder: StaticEncoder, text: str, which: str, dim: int | None) -> Side:
-    """A text's tokens, their vectors divided by what the text's own vector is divided by."""
+    """Scale a text's token embeddings so that they sum to its embedding, of norm 1 for the cosine."""
+
+    def refusal(reason: str) -> ArgumentError:
+        return ArgumentError(f"The {which} text, {text[:40]!r}, {reason}.")
+
+    def normalized(vectors: Floats) -> Floats:
+        norm = float(np.linalg.norm(vectors.sum(axis=0)))
+        # The encoder sums in float32, where a smaller norm than this is a rounding error.
+        if norm <= np.finfo(np.float32).eps * np.linalg.norm(vectors, axis=1).sum():
+            raise refusal("has token embeddings that sum to zero, which has no cosine; compare another text")
+        return vectors / max(norm, 1e-12)  # as sentence-transformers normalizes
+
     vectors = encoder.token_vectors(text).vectors.astype(np.float64)
     if not len(vectors):
-        raise ArgumentError(
-            f"The {which} text, {text[:40]!r}, has no tokens, so its vector is zero and nothing can be said of its "
-            f"similarity; give a text that the model's tokenizer makes tokens of."
-        )
+        raise refusal("has no tokens, so its embedding is zero; give a text that the tokenizer splits into tokens")
     if not np.isfinite(vectors).all():
-        raise ArgumentError(
-            f"Some tokens of the {which} text, {text[:40]!r}, have vectors that are not finite; the model is damaged."
-        )
+        raise refusal("has token embeddings that are not finite; the model is damaged")
     vectors /= len(vectors)
     if encoder.table.normalize:
-        vectors /= _length(vectors, text, which)
+        vectors = normalized(vectors)
     vectors = vectors[:, :dim]
     if encoder.table.similarity_fn_name == "cosine":
-        vectors /= _length(vectors, text, which)
+        vectors = normalized(vectors)
     return Side(text, tuple(token_pieces(encoder.tokenizer, text)), vectors)
-
-
-def _length(vectors: Floats, text: str, which: str) -> float:
-    """The length of the sum of some vectors, or the least that one is divided by."""
-    length = float(np.linalg.norm(vectors.sum(axis=0)))
-    # The encoder adds up in float32, where less than this is what rounding leaves.
-    if length <= np.finfo(np.float32).eps * np.linalg.norm(vectors, axis=1).sum():
-        raise ArgumentError(
-            f"The vectors of the {which} text's tokens, {text[:40]!r}, add up to zero, and the zero vector has no "
-            f"direction and no cosine; compare another text."
-        )
-    return max(length, _SHORTEST)
-
-
-def _largest(values: Floats, count: int) -> npt.NDArray[np.intp]:
-    """Where the ``count`` largest of some values are, the largest first."""
-    return np.argsort(-values, kind="stable")[:count]
-
-
-#: The most decimals that a number is given.
-_MOST_DECIMALS = 12
-#: A score below this share of all that is added up for and against it is too close to zero to be shared out.
-_NEAR_ZERO = 0.01
-
-
-@dataclass(frozen=True)
-class Figures:
-    """How the contributions of one explanation are written: all in one unit and with as many decimals.
-
-    Attributes:
-        factor: What they are multiplied by: cosines are written as hundredths.
-        decimals: How many each has.
-        whole: What shares are shares of; 0 where there are none.
-    """
-
-    factor: int
-    decimals: int
-    whole: float
-
-    @classmethod
-    def of(cls, explanation: Explanation, largest: float, gross: float) -> Figures:
-        """Figures in which the largest contribution has three digits that count.
-
-        Args:
-            explanation: The contributions.
-            largest: How far from zero the farthest of those that are to be shown is.
-            gross: What all contributions would add up to without their signs.
-        """
-        cosine = explanation.similarity_fn_name == "cosine"
-        factor, fewest = (100, 2) if cosine else (1, 0)
-        needed = 2 - math.floor(math.log10(largest * factor)) if largest else fewest
-        score = explanation.score
-        return cls(
-            factor=factor,
-            decimals=min(max(needed, fewest), _MOST_DECIMALS),
-            whole=score if abs(score) > _NEAR_ZERO * gross else 0.0,
-        )
-
-    @property
-    def scale(self) -> str:
-        """What to say of the unit, behind a comma."""
-        return ", in hundredths of the cosine" if self.factor == 100 else ""
-
-    @property
-    def step(self) -> str:
-        """What numbers are rounded to."""
-        return f"{10**-self.decimals:.{self.decimals}f}"
-
-    def show(self, contribution: float) -> str:
-        """A contribution with its sign."""
-        return _signed(contribution * self.factor, self.decimals)
-
-    def similarity(self, score: float) -> str:
-        """A score as the similarity function gives it, as exact as contributions are."""
-        return _signed(score, self.decimals + len(str(self.factor)) - 1).removeprefix("+")
-
-    def share(self, contribution: float) -> str:
-        """A contribution as a share of the score; nothing where shares would say nothing."""
-        return f"{_signed(100 * contribution / self.whole, 1).removeprefix('+')} %" if self.whole else ""
-
-
-def _signed(number: float, decimals: int) -> str:
-    """A number with its sign; what is rounded to zero has none."""
-    number = round(number, decimals)
-    return f"{number:+.{decimals}f}" if number else f"{0:.{decimals}f}"

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 
-#: Scripts that put no spaces between words: each character is one, unless a token has several.
+#: Scripts without spaces between words: each character is a word, unless a token has several.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}_]&&[^{_UNSPACED}]]"
 _WORDS = pre_tokenizers.Split(
@@ -22,18 +22,12 @@ _SPACE_MARK, _REST_MARK = "▁", "##"
 _is_byte = re.compile(r"<0x[0-9A-F]{2}>").fullmatch
 
 _BLANKS = {" ": "␣", "\n": "↵", "\r": "␍", "\t": "⇥"}
-#: They join what stands on their two sides, as in emoji and in Indic and Persian script.
+#: Zero-width characters that join those on their two sides, as in emoji and in Indic and Persian script.
 _JOINERS = "\u200c\u200d"
 
 
 class Piece(NamedTuple):
-    """A token or a word of a text.
-
-    Attributes:
-        label: How to show it.
-        start: Where in the text it begins, in characters.
-        end: Where it ends. Tokens may share a character, of which each has some bytes.
-    """
+    """A token or a word: what to show for it, and where it is in the text, in characters, which tokens may share."""
 
     label: str
     start: int
@@ -41,18 +35,16 @@ class Piece(NamedTuple):
 
 
 def token_pieces(tokenizer: Tokenizer, text: str) -> list[Piece]:
-    """The tokens of a text, [n], each shown as the part of the text that it stands for.
+    """Split a text into its tokens, [n], each labelled with the part of the text that it covers.
 
-    Where several stand for one part, each is shown as its own letters, or if it has none that are whole, by its
-    number: the four bytes of an emoji are ``😀 1/4`` to ``😀 4/4``. A token that is nothing but a mark for a space is
-    ``␣``, and one for what the vocabulary does not know is shown with that token's name behind it.
+    Where several tokens cover one part, each is labelled with its own letters, or if it has no whole ones, with its
+    number: the four bytes of an emoji are ``😀 1/4`` to ``😀 4/4``. A token that is only a mark for a space is ``␣``,
+    and the label of an unknown token ends in that token's name.
     """
     encoding = tokenizer.encode(text, add_special_tokens=False)
     spans = _with_combining_marks(text, encoding.offsets)
     names = encoding.tokens
-    if b'"ByteLevel"' in b"".join(
-        part.__getstate__() for part in (tokenizer.normalizer, tokenizer.pre_tokenizer) if part
-    ):
+    if is_byte_level(tokenizer):
         to_text = decoders.ByteLevel()
         names = [to_text.decode([name]) for name in names]
     unknown = getattr(tokenizer.model, "unk_token", None)
@@ -61,12 +53,13 @@ def token_pieces(tokenizer: Tokenizer, text: str) -> list[Piece]:
         part = text[spans[run[0]][0] : max(spans[index][1] for index in run)]
         for number, index in enumerate(run, 1):
             name = names[index]
-            if len(run) > 1 or not part:
-                broken = "\ufffd" in name or _is_byte(name)
-                own = name.removeprefix(_REST_MARK) if name != _REST_MARK else name
-                labels[index] = f"{visible(part)} {number}/{len(run)}" if broken else visible(own.lstrip(_SPACE_MARK))
-            else:
+            if len(run) == 1 and part:
                 labels[index] = visible(part) + (f" {name}" if name == unknown != part else "")
+            elif "\ufffd" in name or _is_byte(name):
+                labels[index] = f"{visible(part)} {number}/{len(run)}"
+            else:
+                letters = name.removeprefix(_REST_MARK) or name
+                labels[index] = visible(letters.lstrip(_SPACE_MARK))
     return [
         Piece(label or visible(text[start:end] if text[start:end].isspace() else " "), start, end)
         for label, (start, end) in zip(labels, spans, strict=True)
@@ -74,16 +67,16 @@ def token_pieces(tokenizer: Tokenizer, text: str) -> list[Piece]:
 
 
 def word_pieces(text: str, tokens: Sequence[Piece]) -> tuple[list[Piece], npt.NDArray[np.intp]]:
-    """The words of a text that have tokens, and which of them each token belongs to.
+    """Group a text's tokens into words.
 
-    A token belongs to the word in which its first character is that is no white space, so white space belongs to the
-    word behind it. A token that reaches over several words makes the first of them longer.
+    A token belongs to the word that has its first character other than white space, so white space belongs to the word
+    after it. A token that covers several words extends the first of them.
 
     Returns:
-        Words, [w], and each token's index among them, [n].
+        The words that have tokens, [w], and the index of each token's word, [n].
     """
     ends = np.array([end for _, (_, end) in _WORDS.pre_tokenize_str(text)] or [len(text)], dtype=np.intp)
-    begins = [start + len(text[start:end]) - len(text[start:end].lstrip()) for _, start, end in tokens]
+    begins = [end - len(text[start:end].lstrip()) for _, start, end in tokens]
     places = np.searchsorted(ends, np.array(begins, dtype=np.intp), side="right").clip(max=len(ends) - 1)
     used, words = np.unique(places, return_inverse=True)
     starts, stops = np.full(len(used), len(text)), np.zeros(len(used), dtype=np.intp)
@@ -94,25 +87,27 @@ def word_pieces(text: str, tokens: Sequence[Piece]) -> tuple[list[Piece], npt.ND
 
 
 def visible(text: str) -> str:
-    """A piece of text on one line, without the white space around it; with signs for what could not be seen."""
+    """Show a piece of text on one line: without surrounding white space, with signs for invisible characters."""
     text = text.strip() or text
-    if text.isspace():
-        return "".join(_BLANKS.get(character, _code(character)) for character in text)
+    blank = text.isspace()
     shown = "".join(
         character
-        if character.isprintable() or (character in _JOINERS and 0 < place < len(text) - 1)
-        else _BLANKS.get(character, _code(character))
+        if not blank and (character.isprintable() or (character in _JOINERS and 0 < place < len(text) - 1))
+        else _BLANKS.get(character, f"U+{ord(character):04X}")
         for place, character in enumerate(text)
     )
     return f"◌{shown}" if unicodedata.category(shown[:1] or " ").startswith("M") else shown
 
 
-def _code(character: str) -> str:
-    return f"U+{ord(character):04X}"
+def is_byte_level(tokenizer: Tokenizer) -> bool:
+    """Whether the characters of a tokenizer's tokens stand for bytes."""
+    # The parts' JSON, by which the tokenizers library pickles them; the whole tokenizer's has a hundred megabytes.
+    parts = (tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder)
+    return any(b'"ByteLevel"' in part.__getstate__() for part in parts if part is not None)
 
 
 def _with_combining_marks(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans that go on over the accents behind them, which normalizing made one letter with what is before them."""
+    """Extend spans over the combining marks after them, which normalization merged with the letter before."""
     limits = [start for start, _ in (*spans, (len(text), len(text)))][1:]
     longer = []
     for (start, end), limit in zip(spans, limits, strict=True):
@@ -123,7 +118,7 @@ def _with_combining_marks(text: str, spans: Sequence[tuple[int, int]]) -> list[t
 
 
 def _overlapping(spans: Sequence[tuple[int, int]], indices: Sequence[int]) -> list[list[int]]:
-    """Tokens in runs that stand for the same part of the text, most of them alone."""
+    """Group tokens into runs that cover the same part of the text; most runs have one token."""
     runs: list[list[int]] = []
     reached = -1
     for index in indices:
