@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wordllama_st import StaticEncoder
-from wordllama_st.data.docstrings import harvest, installed_packages
+from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 
 MODEL = "wordllama-l2-supercat-256"
 QUERY = "How do I read a table from a text file?"
@@ -112,7 +112,7 @@ def time_calls(name: str, framework: Framework, rounds: int) -> Iterator[str]:
     scope: dict[str, Any] = {}
     exec(framework.import_adapter, scope)
     adapters = [framework.minimal(encode), eval(framework.adapter, scope)]
-    passages = [docstring.body for docstring in harvest(installed_packages()["numpy"])]
+    passages = [docstring.body for docstring in extract_docstrings(installed_packages()["numpy"])]
     passages = (passages * (max(BATCHES) // len(passages) + 1))[: max(BATCHES)]
     for adapter in adapters:
         getattr(adapter, framework.documents)(passages)  # from here on, both encoders know the words

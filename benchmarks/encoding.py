@@ -45,9 +45,9 @@ def read_texts(path: Path | None) -> list[str]:
     if path is not None:
         with path.open(newline="", encoding="utf-8") as file:
             return [" ".join(row[1:]) for row in csv.reader(file)]
-    from wordllama_st.data.docstrings import harvest, installed_packages
+    from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 
-    found = (doc for package in installed_packages().values() for doc in harvest(package, limit=500))
+    found = (doc for package in installed_packages().values() for doc in extract_docstrings(package, limit=500))
     return [f"{doc.summary} {doc.body}"[:400] for doc in islice(found, 7600)]
 
 

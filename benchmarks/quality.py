@@ -30,7 +30,7 @@ from wordllama_st.cli.training_commands import STAY_CLOSE
 from wordllama_st import Binarize, Codebook, bake, build_model
 from wordllama_st.data.docstrings import installed_packages
 from wordllama_st.data.documents import hold_out_documents, make_pairs, read_documents
-from wordllama_st.data.documents.pairs import training_data
+from wordllama_st.data.documents.pairs import pairs_to_training_data
 from wordllama_st.evaluation import ClassificationTask, Report, evaluate, read_classification, read_similarity
 from wordllama_st.training.distillation import initialize_by_least_squares, pca_rotate, train_distillation
 from wordllama_st.training.static_model import save_static_model, static_model_from_pretrained
@@ -183,7 +183,7 @@ def verdicts(report: Report) -> list[str]:
 def tune(folder: Path, tasks: list, before: float) -> str:
     """The released model on the documents of a package: retrieval among those held out, and the dev sets."""
     split = hold_out_documents(make_pairs(read_documents(folder).documents).pairs)
-    data, held_out = training_data(split.train), training_data(split.held_out)
+    data, held_out = pairs_to_training_data(split.train), pairs_to_training_data(split.held_out)
     model = static_model_from_pretrained(RELEASED)
     was = retrieval_scores(model, held_out)["mean"]
     clock = time.perf_counter()

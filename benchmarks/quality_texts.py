@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from wordllama_st.cli.demo import harvest_installed
+from wordllama_st.cli.demo import extract_installed_docstrings
 
 INSTALLED = Path("/usr/share/wordnet")
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
@@ -35,7 +35,7 @@ def quality_texts(work: Path, data: Path, limit: int) -> list[str]:
     news = list(_news(data / "ag_news_test.csv"))
     docstrings = [
         text
-        for found in harvest_installed().values()
+        for found in extract_installed_docstrings().values()
         for docstring in found
         for text in (docstring.summary, " ".join(docstring.body.split())[:CHARACTERS])
     ]

@@ -26,7 +26,7 @@ from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, Mu
 from torch import Tensor, nn
 
 from wordllama_st import Codebook, LLMTokenEmbedding, Projection, WeightedPool
-from wordllama_st.data.docstrings import harvest, installed_packages
+from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 from wordllama_st.static import released
 from wordllama_st.storage.tokenizer import load_tokenizer, plain_tokenizer
 
@@ -78,7 +78,10 @@ def batches(steps: int) -> list[tuple[list[str], list[str]]]:
     pairs: list[tuple[str, str]] = []
     for name in ("scipy", "sklearn", "pandas", "torch", "sympy", "numpy"):
         if len(pairs) < steps * BATCH_SIZE:
-            pairs += [(docstring.summary, docstring.body) for docstring in harvest(installed_packages()[name], 2000)]
+            pairs += [
+                (docstring.summary, docstring.body)
+                for docstring in extract_docstrings(installed_packages()[name], 2000)
+            ]
     pairs = pairs[: steps * BATCH_SIZE]
     parts = [pairs[start : start + BATCH_SIZE] for start in range(0, len(pairs), BATCH_SIZE)]
     return [([summary for summary, _ in part], [body for _, body in part]) for part in parts]

@@ -18,7 +18,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 from retrieval import minilm_path
 
 from wordllama_st import distill
-from wordllama_st.data.docstrings import harvest, installed_packages
+from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 
 #: Docstrings of each package at most.
 EACH = 500
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--out", default="distilled")
     options = parser.parse_args()
 
-    docstrings = (one for folder in installed_packages().values() for one in harvest(folder, limit=EACH))
+    docstrings = (one for folder in installed_packages().values() for one in extract_docstrings(folder, limit=EACH))
     found = sorted({one.summary for one in docstrings})
     texts = random.Random(0).sample(found, min(options.texts, len(found)))
     teacher, cache = str(minilm_path()), f"{options.out}-teacher"

@@ -22,7 +22,7 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from sentence_transformers import SentenceTransformer
 
 import wordllama_st
-from wordllama_st.data.docstrings import harvest, installed_packages
+from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 
 #: Docstrings of each package at the most.
 EACH = 100
@@ -48,7 +48,7 @@ class DocstringRetrieval(AbsTaskRetrieval):
     def load_data(self, num_proc: int | None = None, **options: Any) -> None:
         """Read the docstrings, where another task would fetch a dataset."""
         folders = list(installed_packages().values())[: self.packages]
-        docstrings = [docstring for folder in folders for docstring in harvest(folder, limit=EACH)]
+        docstrings = [docstring for folder in folders for docstring in extract_docstrings(folder, limit=EACH)]
         self.found = len(docstrings)
         ids = [str(number) for number in range(self.found)]
         data = RetrievalSplitData(

@@ -18,7 +18,7 @@ from pathlib import Path
 from sentence_transformers import SentenceTransformer
 
 from wordllama_st import bake, train
-from wordllama_st.data.docstrings import harvest, installed_packages
+from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 
 MODEL = "wordllama-l2-supercat-256"
 #: Docstrings of each package.
@@ -27,7 +27,7 @@ EACH = 100
 
 def write_csv(path: Path, rows: int) -> None:
     """Write a CSV of docstrings: their first sentences, and what follows."""
-    docstrings = (found for folder in installed_packages().values() for found in harvest(folder, limit=EACH))
+    docstrings = (found for folder in installed_packages().values() for found in extract_docstrings(folder, limit=EACH))
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["question", "answer"])

@@ -25,7 +25,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from wordllama_st import Codebook, bake, build_model
-from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
+from wordllama_st.data.docstrings import Docstring, extract_docstrings, installed_packages
 from wordllama_st.training.supervised import retrieval_evaluator
 
 #: Docstrings of each package.
@@ -38,7 +38,7 @@ def docstrings(count: int) -> list[Docstring]:
     for folder in installed_packages().values():
         if len(found) >= count:
             break
-        found += harvest(folder, limit=EACH)
+        found += extract_docstrings(folder, limit=EACH)
     return found[:count]
 
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from datasets import Dataset
 
 from wordllama_st import finetune
-from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
+from wordllama_st.data.docstrings import Docstring, extract_docstrings, installed_packages
 
 MODEL = "wordllama-l2-supercat-256"
 #: Docstrings of each package at the most.
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--out", default="mixed")
     options = parser.parse_args()
 
-    found = [docstring for folder in installed_packages().values() for docstring in harvest(folder, limit=EACH)]
+    found = [docstring for folder in installed_packages().values() for docstring in extract_docstrings(folder, limit=EACH)]
     chosen = [
         found[index] for index in sorted(random.Random(0).sample(range(len(found)), min(options.rows, len(found))))
     ]

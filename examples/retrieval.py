@@ -30,7 +30,7 @@ from types import TracebackType
 
 import bm25s
 
-from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
+from wordllama_st.data.docstrings import Docstring, extract_docstrings, installed_packages
 
 #: No package gives more than this share of the passages.
 LARGEST_SHARE = 0.2
@@ -89,7 +89,7 @@ def _docstrings(count: int) -> list[Docstring]:
     found: list[Docstring] = []
     seen: set[str] = set()
     for _, folder in packages:
-        for docstring in harvest(folder, limit=max(1, int(count * LARGEST_SHARE))):
+        for docstring in extract_docstrings(folder, limit=max(1, int(count * LARGEST_SHARE))):
             if docstring.summary not in seen and docstring.body not in seen:
                 seen.update((docstring.summary, docstring.body))
                 found.append(docstring)

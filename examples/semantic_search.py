@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import semantic_search
 
 import wordllama_st
-from wordllama_st.data.docstrings import harvest, installed_packages
+from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 
 QUESTIONS = ("read a table from a text file", "retry when the connection fails", "check that the input is valid")
 #: Docstrings of each package.
@@ -30,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     folders = list(installed_packages().values())[: arguments.packages]
-    docstrings = [docstring for folder in folders for docstring in harvest(folder, limit=EACH)]
+    docstrings = [docstring for folder in folders for docstring in extract_docstrings(folder, limit=EACH)]
 
     wordllama_st.register()  # from here on the class knows the name
     model = SentenceTransformer("wordllama-l2-supercat-256", device="cpu")

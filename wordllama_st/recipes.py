@@ -32,7 +32,7 @@ from sentence_transformers import SentenceTransformer
 from wordllama_st.baking import StaticDtype, bake, describe_origin
 from wordllama_st.codebook import Codebook
 from wordllama_st.data.documents import hold_out_documents, make_pairs, read_documents
-from wordllama_st.data.documents.pairs import training_data
+from wordllama_st.data.documents.pairs import pairs_to_training_data
 from wordllama_st.data.texts import as_texts
 from wordllama_st.modules import Binarize
 from wordllama_st.storage.staging import check_output, staged_directory
@@ -299,11 +299,11 @@ def adapt(
     documents = read_documents(folder, show_progress_bar=show_progress_bar)
     pairs = make_pairs(documents.documents)
     split = hold_out_documents(pairs.pairs, hold_out, seed)
-    held_out = training_data(split.held_out)
+    held_out = pairs_to_training_data(split.held_out)
     before = supervised.retrieval_scores(static, held_out)
     seconds = supervised.train_supervised(
         static,
-        training_data(split.train),
+        pairs_to_training_data(split.train),
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,

@@ -8,7 +8,7 @@ import pytest
 
 from wordllama_st.cli import demo
 from wordllama_st.cli.main import main
-from wordllama_st.data.docstrings import Docstring, harvest
+from wordllama_st.data.docstrings import Docstring, extract_docstrings
 
 SOURCE = '''
 """Module docstrings are not harvested."""
@@ -52,14 +52,14 @@ def library(tmp_path: Path) -> Path:
 
 
 def test_docstrings_are_read_without_importing_and_none_twice(library: Path) -> None:
-    found = harvest(library)
+    found = extract_docstrings(library)
     assert [(docstring.name, docstring.summary) for docstring in found] == [
         ("Shelf", "A place to put books."),
         ("Shelf.sort", "Put the books in order."),
     ]
     assert found[0].package == "library"
     assert found[1].body.startswith("The order is that of the alphabet")
-    assert harvest(library, limit=1) == found[:1]
+    assert extract_docstrings(library, limit=1) == found[:1]
 
 
 def test_packages_are_held_out_whole_and_none_is_in_both() -> None:

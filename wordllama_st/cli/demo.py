@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from tqdm.auto import tqdm
 
 from wordllama_st.cli import options as opt
-from wordllama_st.data.docstrings import Docstring, harvest, installed_packages
+from wordllama_st.data.docstrings import Docstring, extract_docstrings, installed_packages
 from wordllama_st.errors import require
 from wordllama_st.storage.staging import check_output
 
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
     codebook = Codebook.from_pretrained(DEFAULT_MODEL)
     print(f"Codebook    {codebook!r}")
     clock = time.perf_counter()
-    corpus = split_by_package(harvest_installed())
+    corpus = split_by_package(extract_installed_docstrings())
     packages = sorted({docstring.package for docstring in corpus.held_out})
     print(
         f"Docstrings  {len(corpus.train):,} to train on, {len(corpus.held_out):,} held out: all of "
@@ -126,11 +126,11 @@ def _since(start: float) -> str:
     return f"{time.perf_counter() - start:.0f} s"
 
 
-def harvest_installed() -> dict[str, list[Docstring]]:
+def extract_installed_docstrings() -> dict[str, list[Docstring]]:
     """The docstrings of every installed package, by package."""
     packages = installed_packages()
     with ProcessPoolExecutor() as executor:
-        found = executor.map(partial(harvest, limit=MAX_PER_PACKAGE), packages.values())
+        found = executor.map(partial(extract_docstrings, limit=MAX_PER_PACKAGE), packages.values())
         return dict(zip(packages, tqdm(found, "Reading docstrings", len(packages), unit="package"), strict=True))
 
 

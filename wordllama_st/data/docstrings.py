@@ -42,7 +42,7 @@ def installed_packages() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(root.glob("*/__init__.py"))}
 
 
-def harvest(package: Path, limit: int | None = None) -> list[Docstring]:
+def extract_docstrings(package: Path, limit: int | None = None) -> list[Docstring]:
     """Read the docstrings out of a package's sources, without importing it.
 
     Args:

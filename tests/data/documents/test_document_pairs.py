@@ -29,7 +29,7 @@ from wordllama_st.data.documents import (
     summarize_pairs,
     summarize_split,
 )
-from wordllama_st.data.documents.pairs import training_data
+from wordllama_st.data.documents.pairs import pairs_to_training_data
 from wordllama_st.data.documents.passages import fold, words
 from wordllama_st.errors import ArgumentError, DocumentError
 
@@ -229,7 +229,7 @@ def test_pairs_are_training_data_by_relation_and_can_be_evaluated() -> None:
 
     _, made = real()
     split = hold_out_documents(made.pairs)
-    data = training_data(split.held_out)
+    data = pairs_to_training_data(split.held_out)
     assert list(data) == ["neighbouring passages", "name → docstring", "summary → body", "name → comment"]
     assert all(part.kind is Kind.PAIRS and part.text_columns == ["anchor", "positive"] for part in data.values())
     assert sum(len(part.rows) for part in data.values()) == len(split.held_out)
@@ -237,4 +237,4 @@ def test_pairs_are_training_data_by_relation_and_can_be_evaluated() -> None:
     scores = make_evaluator(data["summary → body"], "held-out", 64)(model)
     # Far from perfect, and far above chance, which is ten of some hundreds.
     assert 0.2 < scores["held-out_cosine_recall@10"] < 0.99
-    assert training_data(split.held_out[:1]) == {}
+    assert pairs_to_training_data(split.held_out[:1]) == {}
