@@ -178,7 +178,7 @@ def _why_not(pair: Pair, section: Section, places: _Places) -> str | None:
 COLUMNS = ("anchor", "positive")
 
 
-def training_data(pairs: Iterable[Pair]) -> dict[str, TrainingData]:
+def pairs_to_training_data(pairs: Iterable[Pair]) -> dict[str, TrainingData]:
     """Training data for each relation, by the relation's name, as :func:`~wordllama_st.training.supervised.train` takes it.
 
     Returns:
