@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from wordllama_st.cli.demo import extract_installed_docstrings
+from wordllama_st.data.docstrings import extract_installed_docstrings
 
 INSTALLED = Path("/usr/share/wordnet")
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")

@@ -8,6 +8,7 @@ import pytest
 
 from wordllama_st.cli import demo
 from wordllama_st.cli.main import main
+from wordllama_st.data import docstrings
 from wordllama_st.data.docstrings import Docstring, extract_docstrings
 
 SOURCE = '''
@@ -80,9 +81,9 @@ def test_the_whole_demo_on_a_few_packages_tunes_bakes_and_reports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     packages = ("pandas", "networkx", "requests", "tqdm", "packaging", "click", "jinja2", "pygments", "rich", "joblib")
-    installed = demo.installed_packages()
-    monkeypatch.setattr(demo, "installed_packages", lambda: {p: installed[p] for p in packages if p in installed})
-    monkeypatch.setattr(demo, "MAX_PER_PACKAGE", 300)
+    installed = docstrings.installed_packages()
+    monkeypatch.setattr(docstrings, "installed_packages", lambda: {p: installed[p] for p in packages if p in installed})
+    monkeypatch.setattr(docstrings, "MAX_PER_PACKAGE", 300)
     monkeypatch.setattr(demo, "LARGEST_HELD_OUT_SHARE", 0.5)
     assert main(["demo", "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -7,17 +7,13 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from tqdm.auto import tqdm
-
 from wordllama_st.cli import options as opt
-from wordllama_st.data.docstrings import Docstring, extract_docstrings, installed_packages
+from wordllama_st.data.docstrings import Docstring, extract_installed_docstrings
 from wordllama_st.errors import require
 from wordllama_st.storage.staging import check_output
 
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
 
 DIMS = (256, 128, 64)
 EPOCHS = 3
-#: No package may drown the others.
-MAX_PER_PACKAGE = 4000
 #: At least this share of the docstrings is held out, by whole packages, none of them so large that it decides alone.
 HELD_OUT_SHARE = 0.15
 LARGEST_HELD_OUT_SHARE = 0.08
@@ -124,14 +118,6 @@ def run(options: argparse.Namespace) -> None:
 
 def _since(start: float) -> str:
     return f"{time.perf_counter() - start:.0f} s"
-
-
-def extract_installed_docstrings() -> dict[str, list[Docstring]]:
-    """The docstrings of every installed package, by package."""
-    packages = installed_packages()
-    with ProcessPoolExecutor() as executor:
-        found = executor.map(partial(extract_docstrings, limit=MAX_PER_PACKAGE), packages.values())
-        return dict(zip(packages, tqdm(found, "Reading docstrings", len(packages), unit="package"), strict=True))
 
 
 def split_by_package(docstrings: dict[str, list[Docstring]]) -> Corpus:

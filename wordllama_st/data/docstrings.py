@@ -1,4 +1,4 @@
-"""Text pairs that any machine with Python has: the docstrings of the packages installed on it."""
+"""Docstrings of installed packages: real English text in pairs, on every machine that has Python."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import ast
 import sysconfig
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
+
+from tqdm.auto import tqdm
 
 #: Folders whose docstrings say little about what a package does.
 SKIPPED_FOLDERS = {"tests", "test", "testing", "_vendor", "vendored"}
 MIN_SUMMARY_WORDS = 3
 MIN_BODY_CHARACTERS = 80
 MAX_CHARACTERS = 1500
+#: Docstrings of one package, so that no package dominates.
+MAX_PER_PACKAGE = 4000
 
 DefinitionNode: TypeAlias = "ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef"
 
@@ -43,7 +49,7 @@ def installed_packages() -> dict[str, Path]:
 
 
 def extract_docstrings(package: Path, limit: int | None = None) -> list[Docstring]:
-    """Read the docstrings out of a package's sources, without importing it.
+    """Read the docstrings in a package's sources, without importing it.
 
     Args:
         package: Its folder.
@@ -66,8 +72,16 @@ def extract_docstrings(package: Path, limit: int | None = None) -> list[Docstrin
     return found
 
 
+def extract_installed_docstrings() -> dict[str, list[Docstring]]:
+    """Read the docstrings of every installed package, up to ``MAX_PER_PACKAGE`` of each, by package."""
+    packages = installed_packages()
+    with ProcessPoolExecutor() as executor:
+        found = executor.map(partial(extract_docstrings, limit=MAX_PER_PACKAGE), packages.values())
+        return dict(zip(packages, tqdm(found, "Reading docstrings", len(packages), unit="package"), strict=True))
+
+
 def parse(source: str) -> ast.Module:
-    """Parse Python without a word about what is odd in it.
+    """Parse Python source, without warnings about it.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: As :func:`ast.parse`.
