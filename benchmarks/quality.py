@@ -29,8 +29,7 @@ from wordllama_st.cli.training_commands import STAY_CLOSE
 
 from wordllama_st import Binarize, Codebook, bake, build_model
 from wordllama_st.data.docstrings import installed_packages
-from wordllama_st.data.documents import hold_out_documents, make_pairs, read_documents
-from wordllama_st.data.documents.pairs import pairs_to_training_data
+from wordllama_st.data.documents import hold_out_documents, make_pairs, pairs_to_training_data, read_documents
 from wordllama_st.evaluation import ClassificationTask, Report, evaluate, read_classification, read_similarity
 from wordllama_st.training.distillation import initialize_by_least_squares, pca_rotate, train_distillation
 from wordllama_st.training.static_model import save_static_model, static_model_from_pretrained

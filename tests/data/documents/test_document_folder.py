@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wordllama_st.data.documents import read_documents, summarize_documents
+from wordllama_st.data.documents import read_documents
 from wordllama_st.errors import DocumentError, MissingExtraError
 
 TEXT = "Llamas are kept for their wool in the high mountains, where little else is kept, and they carry loads besides."
@@ -36,7 +36,7 @@ def test_documents_are_read_in_the_order_of_their_paths_and_of_any_kind(tmp_path
         ("a/é.rst", "reStructuredText"),
         ("c/shelf.py", "Python"),
     ]
-    assert dict(read.others) == {".png": 1, "no ending": 1}
+    assert read.others == {".png": 1, "no ending": 1}
     assert read_documents(tmp_path) == read
 
 
@@ -87,10 +87,10 @@ def test_what_cannot_be_read_is_skipped_with_the_reason_and_told(tmp_path: Path)
         file.truncate(100_000_000)
     read = read_documents(tmp_path)
     assert [document.path for document in read.documents] == ["good.md"]
-    assert read.empty == ("blank.md", "empty.txt")
     reasons = {skipped.path: skipped.reason for skipped in read.skipped}
+    assert [path for path, reason in reasons.items() if reason == "without text"] == ["blank.md", "empty.txt"]
     assert reasons["log.txt"] == "larger than 10 MB, to be divided"
-    lines = summarize_documents(read)
+    lines = str(read).split("\n")
     assert lines[0] == "Documents   1: 1 Markdown"
     assert (
         "Left out    5, not UTF-8, to be converted with iconv -t utf-8: latin0.txt (byte 3), latin1.txt (byte 3), "
@@ -122,7 +122,7 @@ def test_a_folder_with_nothing_says_what_was_looked_for_and_what_is_there(tmp_pa
     write(tmp_path, "broken.py", text="def (")
     with pytest.raises(DocumentError) as caught:
         read_documents(tmp_path)
-    assert "found: 2 .png, 1 .json, 1 without text (such as blank.md), 1 skipped (such as broken.py: " in str(
+    assert "found: 2 .png, 1 .json; 1, without text: blank.md; 1, does not parse: broken.py (line 1, " in str(
         caught.value
     )
 

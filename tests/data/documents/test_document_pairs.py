@@ -25,11 +25,9 @@ from wordllama_st.data.documents import (
     hold_out_documents,
     make_pairs,
     pairs,
+    pairs_to_training_data,
     read_documents,
-    summarize_pairs,
-    summarize_split,
 )
-from wordllama_st.data.documents.pairs import pairs_to_training_data
 from wordllama_st.data.documents.passages import fold, words
 from wordllama_st.errors import ArgumentError, DocumentError
 
@@ -128,7 +126,7 @@ def test_no_pair_of_a_real_package_is_there_twice_or_says_the_same_twice() -> No
         "shortest_path shortest path",
         "Compute shortest paths in the graph.",
     ) in {(pair.anchor, pair.positive) for pair in made.pairs}
-    lines = summarize_pairs(made)
+    lines = str(made).split("\n")
     assert lines[0].startswith(f"Pairs       {len(made.pairs):,}: {found[NEIGHBOURS]:,} neighbouring passages, ")
     assert "boilerplate (below 3 different headings or more)" in lines[1]
 
@@ -166,7 +164,7 @@ def test_the_text_of_a_held_out_document_is_removed_from_others() -> None:
     split = hold_out_documents(made)
     assert split.removed == len({pair.path for pair in made} - set(split.names))
     assert fold(shared) not in {fold(pair.positive) for pair in split.train}
-    assert f"{split.removed} in neither, for the same text is held out" in summarize_split(split)
+    assert f"{split.removed} in neither, for the same text is held out" in str(split)
 
 
 def numbered(count: int, each: int, path: str = "notes/{}.md") -> list[Pair]:
@@ -206,7 +204,7 @@ def test_a_single_document_is_held_out_by_sections_and_says_so() -> None:
     split = hold_out_documents(made.pairs)
     assert split.by == "sections"
     assert not {pair.section for pair in split.train} & {pair.section for pair in split.held_out}
-    assert "sections of book.txt, too few documents to hold out whole" in summarize_split(split)
+    assert "sections of book.txt, too few documents to hold out whole" in str(split)
     # A book without any headings is held out in parts.
     made = make_pairs([document("book.txt", ("", FACTS[:200]))])
     split = hold_out_documents(made.pairs)

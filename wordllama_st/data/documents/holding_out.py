@@ -1,19 +1,21 @@
-"""Some documents held out, so that a score says what a model does with documents that it has not seen."""
+"""Hold documents out, so that a score says what a model does with documents that it has not seen."""
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wordllama_st.data.documents.document import some
 from wordllama_st.data.documents.pairs import Pair
 from wordllama_st.data.documents.passages import fold
 from wordllama_st.errors import ArgumentError, DocumentError
 
 #: On either side. One document more or less would decide what the score is.
 FEWEST_DOCUMENTS = 2
-#: Pairs. Fewer make a score of steps of ten per cent.
+#: Pairs. A score of fewer moves in steps of ten per cent.
 FEWEST_HELD_OUT = 10
 #: A document with a larger share of all pairs stays in training, as long as there are others to hold out.
 LARGEST_SHARE = 0.1
@@ -23,13 +25,13 @@ PART = 20
 
 @dataclass(frozen=True)
 class Split:
-    """Pairs to train on, and those of what was held out.
+    """Pairs to train on, and held-out pairs; as a string, a line for a report.
 
     Attributes:
         train: Pairs to train on.
         held_out: Pairs to evaluate with. No text of theirs is in ``train``, on either side of a pair.
         by: What was held out whole: ``"documents"``; or ``"sections"``, where there are too few documents.
-        names: What was held out: the paths of the documents, or of the documents that the sections are of.
+        names: The paths of the documents held out, or of those whose sections are.
         removed: How many pairs are in neither, because a text of theirs is held out in another place.
     """
 
@@ -39,9 +41,17 @@ class Split:
     names: tuple[str, ...]
     removed: int
 
+    def __str__(self) -> str:
+        names = some(self.names)
+        what = (
+            f"all of {names}" if self.by == "documents" else f"sections of {names}, too few documents to hold out whole"
+        )
+        removed = f"; {self.removed:,} in neither, for the same text is held out" if self.removed else ""
+        return f"Held out    {len(self.held_out):,} pairs, {len(self.train):,} to train on: {what}{removed}"
+
 
 def hold_out_documents(pairs: Sequence[Pair], share: float = 0.15, seed: int = 42) -> Split:
-    """Hold whole documents out, chosen by a hash of their paths; the same folder gives the same split on every machine.
+    """Hold out whole documents, chosen by a hash of their paths: the same folder gives the same split on every machine.
 
     Where there are fewer than four documents, sections are held out instead, long ones in parts of ``PART`` passages.
 
@@ -56,39 +66,30 @@ def hold_out_documents(pairs: Sequence[Pair], share: float = 0.15, seed: int = 4
     """
     if not 0 < share < 1:
         raise ArgumentError(f"The share of pairs to hold out is between 0 and 1, not {share:g}.")
-    by_document = len({pair.path for pair in pairs}) >= 2 * FEWEST_DOCUMENTS
-    unit_of = _document if by_document else _part
-    chosen = _choose(pairs, unit_of, share, seed)
-    held_out = tuple(pair for pair in pairs if unit_of(pair) in chosen)
-    rest = [pair for pair in pairs if unit_of(pair) not in chosen]
+    by = "documents" if len({pair.path for pair in pairs}) >= 2 * FEWEST_DOCUMENTS else "sections"
+    units: list[str] = []
+    for pair in pairs:
+        # Some file systems store an accent as a character of its own.
+        path = unicodedata.normalize("NFC", pair.path)
+        units.append(path if by == "documents" else f"{path}\n{pair.section}\n{pair.passage // PART}")
+    chosen = _choose(Counter(units), share, seed)
+    held_out = tuple(pair for pair, unit in zip(pairs, units, strict=True) if unit in chosen)
+    rest = [pair for pair, unit in zip(pairs, units, strict=True) if unit not in chosen]
     texts = {fold(text) for pair in held_out for text in (pair.anchor, pair.positive)}
     # A heading is held out with its section, but where a section is divided, it stands above both parts.
     train = tuple(pair for pair in rest if fold(pair.anchor) not in texts and fold(pair.positive) not in texts)
     if not train or not held_out:
         raise DocumentError(
-            f"The documents hold {len(pairs)} pairs in {len(set(map(unit_of, pairs)))} "
-            f"{'documents' if by_document else 'sections'}, and cannot be divided to train on some and evaluate with "
-            f"the others. Add documents."
+            f"The documents hold {len(pairs)} pairs in {len(set(units))} {by}, and cannot be divided to train on some "
+            f"and evaluate with the others. Add documents."
         )
-    names = tuple(dict.fromkeys(pair.path for pair in held_out))
-    return Split(train, held_out, "documents" if by_document else "sections", names, len(rest) - len(train))
+    return Split(train, held_out, by, tuple(dict.fromkeys(pair.path for pair in held_out)), len(rest) - len(train))
 
 
-def _document(pair: Pair) -> str:
-    # Some file systems store an accent as a character of its own.
-    return unicodedata.normalize("NFC", pair.path)
-
-
-def _part(pair: Pair) -> str:
-    return f"{_document(pair)}\n{pair.section}\n{pair.passage // PART}"
-
-
-def _choose(pairs: Sequence[Pair], unit_of: Callable[[Pair], str], share: float, seed: int) -> set[str]:
-    sizes: dict[str, int] = {}
-    for pair in pairs:
-        sizes[unit_of(pair)] = sizes.get(unit_of(pair), 0) + 1
-    wanted = max(FEWEST_HELD_OUT, share * len(pairs))
-    largest = LARGEST_SHARE * len(pairs)
+def _choose(sizes: Counter[str], share: float, seed: int) -> set[str]:
+    """Choose units with at least a share of all pairs, in the order of their hashes, large ones last."""
+    wanted = max(FEWEST_HELD_OUT, share * sizes.total())
+    largest = LARGEST_SHARE * sizes.total()
 
     def order(unit: str) -> tuple[bool, bytes]:
         return sizes[unit] > largest, hashlib.sha256(f"{seed}\n{unit}".encode()).digest()

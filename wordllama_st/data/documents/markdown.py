@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from wordllama_st.data.documents.decoding import decode
-from wordllama_st.data.documents.document import Section
-from wordllama_st.data.documents.outline import Outline
+from wordllama_st.data.documents.document import Section, make_sections
+from wordllama_st.data.documents.plain_text import decode
 from wordllama_st.errors import require
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _TITLE = re.compile(r"^title:[^\S\n]*[\"']?(.*?)[\"']?[^\S\n]*$", re.MULTILINE)
 
 
 def read(content: bytes, name: str) -> list[Section]:
-    """The sections of a Markdown document.
+    """Read the sections of a Markdown document.
 
     Code stays, as a block of its own, and so does a table, a block for each row: in technical documents half of the
     vocabulary is there. Of links the text stays. Pictures, raw HTML and the front matter go, but for the title in it.
@@ -34,25 +34,20 @@ def read(content: bytes, name: str) -> list[Section]:
     text = decode(content)
     front_matter = _FRONT_MATTER.match(text)
     title = _TITLE.search(front_matter.group(1) or "") if front_matter else None
-    outline = Outline(title.group(1) if title else "", name)
-    tokens = iter(MarkdownIt("commonmark").enable("table").parse(text[front_matter.end() :] if front_matter else text))
+    tokens = MarkdownIt("commonmark").enable("table").parse(text[front_matter.end() :] if front_matter else text)
+    return make_sections(_blocks(iter(tokens)), name, title.group(1) if title else "")
+
+
+def _blocks(tokens: Iterator[Token]) -> Iterator[tuple[int, str]]:
     for token in tokens:
         if token.type == "heading_open":
-            outline.heading(int(token.tag[1]), _text(next(tokens)))
+            yield int(token.tag[1]), _text(next(tokens))
         elif token.type == "tr_open":
-            outline.block(" ".join(_row(tokens)))
+            yield 0, " ".join(map(_text, takewhile(lambda cell: cell.type != "tr_close", tokens)))
         elif token.type == "inline":
-            outline.block(_text(token))
+            yield 0, _text(token)
         elif token.type in ("fence", "code_block"):
-            outline.block(token.content)
-    return outline.sections()
-
-
-def _row(tokens: Iterator[Token]) -> Iterator[str]:
-    for token in tokens:
-        if token.type == "tr_close":
-            return
-        yield _text(token)
+            yield 0, token.content
 
 
 def _text(inline: Token) -> str:

@@ -1,4 +1,4 @@
-"""Texts that belong together, by the structure of the documents alone: no labels."""
+"""Make pairs of texts that belong together, from the structure of documents alone."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from datasets import Dataset
-
 from wordllama_st.data.datasets import Kind, TrainingData
-from wordllama_st.data.documents.document import Document, Section, SectionKind
+from wordllama_st.data.documents.document import Document, Section, SectionKind, counted
 from wordllama_st.data.documents.passages import fold, is_language, with_words, words
 from wordllama_st.errors import DocumentError
 
-#: Of each section. Further down, a passage is less and less about what the heading says.
+#: Of each section. Passages further down have less and less to do with the heading.
 PASSAGES_BELOW_A_HEADING = 3
 #: A passage right below as many different headings is a licence or navigation, and belongs to none of them. (Below the
 #: same heading again it is a copy, as in two versions of a manual.) A heading above as many different sections does not
@@ -27,7 +25,7 @@ FEWEST_PAIRS = 20
 
 
 class Relation(Enum):
-    """How the two texts of a pair stand to each other in their document."""
+    """How the two texts of a pair are related in their document."""
 
     TITLE = "title → section"
     NEIGHBOURS = "neighbouring passages"
@@ -59,7 +57,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of some documents.
+    """The pairs of some documents; as a string, lines for a report.
 
     Attributes:
         pairs: In the order of the documents, none twice.
@@ -69,34 +67,45 @@ class Pairs:
     pairs: tuple[Pair, ...]
     dropped: dict[str, int]
 
+    def __str__(self) -> str:
+        found = Counter(pair.relation for pair in self.pairs)
+        counts = {relation.value: found[relation] for relation in Relation if found[relation]}
+        dropped = (
+            f"\nLeft out    {sum(self.dropped.values()):,}: {', '.join(counted(self.dropped))}" if self.dropped else ""
+        )
+        return f"Pairs       {len(self.pairs):,}: {', '.join(counted(counts))}{dropped}"
+
 
 def make_pairs(documents: Iterable[Document], relations: Sequence[Relation] = tuple(Relation)) -> Pairs:
     """Pair headings with what is below them, passages with the next ones, names and summaries with what they stand for.
 
-    That a text and what stands around it are about the same is the idea of Lee et al., *Latent Retrieval for Weakly
+    That a text and its neighbours have the same subject is the idea of Lee et al., *Latent Retrieval for Weakly
     Supervised Open Domain Question Answering* (2019); code and its docstring are paired in Husain et al.,
     *CodeSearchNet Challenge* (2019).
 
     Args:
-        documents: As :func:`~wordllama_st.data.documents.read_documents` reads them. All of them together, also where some
-            are to be held out: what is the same everywhere only shows in many.
+        documents: As :func:`~wordllama_st.data.documents.read_documents` reads them. All of them together, also where
+            some are to be held out: what is the same everywhere only shows in many.
         relations: Those to use.
 
     Raises:
         DocumentError: If there are fewer than ``FEWEST_PAIRS``.
     """
     documents = list(documents)
-    places = _Places(documents)
+    filters = _Filters(documents)
     pairs: dict[tuple[str, str], Pair] = {}
     dropped: Counter[str] = Counter()
-    for pair, section in _candidates(documents):
-        if pair.relation not in relations:
-            continue
-        key = (fold(pair.anchor), fold(pair.positive))
-        if why := "there already" if key in pairs else _why_not(pair, section, places):
-            dropped[why] += 1
-        else:
-            pairs[key] = pair
+    for document in documents:
+        for number, section in enumerate(document.sections):
+            for relation, anchor, passage in _candidates(section):
+                if relation not in relations:
+                    continue
+                pair = Pair(anchor, section.passages[passage], relation, document.path, number, passage)
+                key = (fold(pair.anchor), fold(pair.positive))
+                if why := "there already" if key in pairs else filters.why_not(pair, section):
+                    dropped[why] += 1
+                else:
+                    pairs[key] = pair
     if len(pairs) < FEWEST_PAIRS:
         others = f", and {dropped.total():,} left out: {', '.join(dropped)}" if dropped else ""
         raise DocumentError(
@@ -106,14 +115,7 @@ def make_pairs(documents: Iterable[Document], relations: Sequence[Relation] = tu
     return Pairs(tuple(pairs.values()), dict(dropped.most_common()))
 
 
-def _candidates(documents: Iterable[Document]) -> Iterator[tuple[Pair, Section]]:
-    for document in documents:
-        for number, section in enumerate(document.sections):
-            for relation, anchor, passage in _of_section(section):
-                yield Pair(anchor, section.passages[passage], relation, document.path, number, passage), section
-
-
-def _of_section(section: Section) -> Iterator[tuple[Relation, str, int]]:
+def _candidates(section: Section) -> Iterator[tuple[Relation, str, int]]:
     """The relation, the anchor and the number of the positive of each pair of a section."""
     passages = section.passages
     first_text = 0
@@ -133,11 +135,11 @@ def _of_section(section: Section) -> Iterator[tuple[Relation, str, int]]:
             yield Relation.NEIGHBOURS, passages[index - 1], index
 
 
-class _Places:
-    """Where each passage stands, and what stands below each heading."""
+class _Filters:
+    """What all documents together say against a pair: where each passage stands, and what is below each heading."""
 
     def __init__(self, documents: Iterable[Document]) -> None:
-        self._home: dict[str, tuple[str, int]] = {}
+        self._first_place: dict[str, tuple[str, int]] = {}
         headings_of: dict[str, set[str]] = {}
         openings_of: dict[tuple[SectionKind, tuple[str, ...]], set[str]] = {}
         for document in documents:
@@ -146,53 +148,43 @@ class _Places:
                 heading = " ".join(words(section.headings[-1])) if section.headings else ""
                 for passage in map(fold, section.passages):
                     headings_of.setdefault(passage, set()).add(heading)
-                    self._home.setdefault(passage, (document.path, number))
-        self._everywhere = {passage for passage, headings in headings_of.items() if len(headings) >= MANY}
+                    self._first_place.setdefault(passage, (document.path, number))
+        self._boilerplate = {passage for passage, headings in headings_of.items() if len(headings) >= MANY}
         self._vague = {heading for heading, openings in openings_of.items() if len(openings) >= MANY}
 
-    def is_everywhere(self, text: str) -> bool:
-        return fold(text) in self._everywhere
-
-    def is_vague(self, section: Section) -> bool:
-        return (section.kind, section.headings) in self._vague
-
-    def is_copy(self, pair: Pair) -> bool:
-        return self._home[fold(pair.positive)] != (pair.path, pair.section)
-
-
-def _why_not(pair: Pair, section: Section, places: _Places) -> str | None:
-    if places.is_everywhere(pair.positive) or places.is_everywhere(pair.anchor):
-        return f"boilerplate (below {MANY} different headings or more)"
-    if places.is_copy(pair):
-        return "copies of a passage in another place"
-    of_heading = pair.relation in (Relation.TITLE, Relation.NAME, Relation.COMMENT)
-    if of_heading and places.is_vague(section):
-        return f"of a heading above {MANY} different sections or more"
-    if not is_language(pair.positive) or not (of_heading or is_language(pair.anchor)):
-        return "no language"
-    if len(set(words(pair.positive)) - set(words(pair.anchor))) < NEW_WORDS:
-        return "the same said twice"
-    return None
+    def why_not(self, pair: Pair, section: Section) -> str | None:
+        """Why to leave a pair of a section out; None to keep it."""
+        if not self._boilerplate.isdisjoint((fold(pair.positive), fold(pair.anchor))):
+            return f"boilerplate (below {MANY} different headings or more)"
+        if self._first_place[fold(pair.positive)] != (pair.path, pair.section):
+            return "copies of a passage in another place"
+        of_heading = pair.relation in (Relation.TITLE, Relation.NAME, Relation.COMMENT)
+        if of_heading and (section.kind, section.headings) in self._vague:
+            return f"of a heading above {MANY} different sections or more"
+        if not is_language(pair.positive) or not (of_heading or is_language(pair.anchor)):
+            return "no language"
+        if len(set(words(pair.positive)) - set(words(pair.anchor))) < NEW_WORDS:
+            return "the same said twice"
+        return None
 
 
 COLUMNS = ("anchor", "positive")
 
 
 def pairs_to_training_data(pairs: Iterable[Pair]) -> dict[str, TrainingData]:
-    """Training data for each relation, by the relation's name, as :func:`~wordllama_st.training.supervised.train` takes it.
+    """Convert pairs to the training data that :func:`~wordllama_st.training.supervised.train_supervised` takes.
 
     Returns:
-        Rows of anchor and positive. A relation with a single pair is left out: training and retrieval compare rows.
+        Rows of anchor and positive by the name of their relation. A relation with a single pair is left out: training
+        and retrieval compare rows.
     """
-    of: dict[Relation, list[Pair]] = {}
+    from datasets import Dataset
+
+    rows: dict[Relation, list[dict[str, str]]] = {relation: [] for relation in Relation}
     for pair in pairs:
-        of.setdefault(pair.relation, []).append(pair)
+        rows[pair.relation].append({column: getattr(pair, column) for column in COLUMNS})
     return {
-        relation.value: TrainingData(_rows(of[relation]), Kind.PAIRS, relation.value, COLUMNS)
-        for relation in Relation
-        if len(of.get(relation, ())) > 1
+        relation.value: TrainingData(Dataset.from_list(found), Kind.PAIRS, relation.value, COLUMNS)
+        for relation, found in rows.items()
+        if len(found) > 1
     }
-
-
-def _rows(pairs: list[Pair]) -> Dataset:
-    return Dataset.from_dict({column: [getattr(pair, column) for pair in pairs] for column in COLUMNS})

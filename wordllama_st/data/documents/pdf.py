@@ -7,10 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from wordllama_st.data.documents.document import Section
-from wordllama_st.data.documents.outline import Outline
+from wordllama_st.data.documents.document import Section, make_sections
 from wordllama_st.data.documents.passages import one_line, words
 from wordllama_st.errors import DocumentError, reason, require
 
@@ -22,15 +22,18 @@ logger = logging.getLogger(__name__)
 #: A first or last line that stands on this many pages, whatever number is in it, is printed on every page.
 REPEATED_PAGES = 3
 
+#: Number of a page, from 0 -> :func:`_key` of a bookmark's title -> (level, title).
+Bookmarks: TypeAlias = dict[int, dict[str, tuple[int, str]]]
+
 _WRAPPED_WORD = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
 _NUMBERING = re.compile(r"^[\dIVX]+(?:\.\d+)*\.?\s+")
 
 
 def read(content: bytes, name: str) -> list[Section]:
-    """The sections of a PDF document.
+    """Read the sections of a PDF document.
 
     A bookmark's title is the heading of the text from the line that says it; where no line of its page does, of that
-    whole page. Words divided at the end of a line are whole again, and running heads and page numbers go.
+    whole page. Words divided at the end of a line are joined; running heads and page numbers go.
 
     Raises:
         DocumentError: If it is encrypted or damaged.
@@ -46,65 +49,50 @@ def read(content: bytes, name: str) -> list[Section]:
         pages = [page.extract_text().split("\n") for page in reader.pages]
     except (DependencyError, FileNotDecryptedError) as error:
         raise DocumentError("encrypted, to be saved without its password") from error
-    except Exception as error:  # whatever a damaged file makes the library stumble over
+    except Exception as error:  # whatever a damaged file makes pypdf stumble over
         raise DocumentError(f"damaged: {reason(error)}") from error
-    bookmarks = _bookmarks(reader)
-    outline = Outline(title, name)
-    blocks = _Blocks(outline)
-    for number, lines in enumerate(_without_repeated_lines(pages)):
-        expected = {_key(heading): (level, heading) for level, heading in bookmarks.get(number, [])}
-        said = {_key(line) for line in lines}
-        for key in [key for key in expected if key not in said]:
-            blocks.heading(*expected.pop(key))
-        for line in lines:
-            if (key := _key(line)) in expected:
-                blocks.heading(*expected.pop(key))
-            else:
-                blocks.line(line)
-    blocks.end()
-    return outline.sections()
+    return make_sections(_blocks(_without_repeated_lines(pages), _bookmarks(reader)), name, title)
 
 
-class _Blocks:
-    """Lines into blocks. A paragraph may go on over the page, and few files tell where one ends."""
-
-    def __init__(self, outline: Outline) -> None:
-        self._outline = outline
-        self._lines: list[str] = []
-
-    def heading(self, level: int, text: str) -> None:
-        self.end()
-        self._outline.heading(level, text)
-
-    def line(self, line: str) -> None:
-        self._lines.append(line.strip())
-
-    def end(self) -> None:
-        self._outline.block(_WRAPPED_WORD.sub("", "\n".join(filter(None, self._lines))))
-        self._lines = []
+def _blocks(pages: list[list[str]], bookmarks: Bookmarks) -> Iterator[tuple[int, str]]:
+    """Headings, and all lines between two as one block: a paragraph may continue on the next page, and few files tell
+    where one ends.
+    """
+    for is_text, group in groupby(_headings_and_lines(pages, bookmarks), key=lambda item: item[0] == 0):
+        if is_text:
+            yield 0, _WRAPPED_WORD.sub("", "\n".join(line.strip() for _, line in group))
+        else:
+            yield from group
 
 
-def _bookmarks(reader: PdfReader) -> dict[int, list[tuple[int, str]]]:
-    """The bookmarks' (level, title) by number of the page, from 0; none where they are damaged."""
-    found: dict[int, list[tuple[int, str]]] = {}
-    try:
-        stack: list[tuple[int, Iterator[Any]]] = [(1, iter(reader.outline))]
-        while stack:
-            level, entries = stack[-1]
-            entry = next(entries, None)
-            if entry is None:
-                stack.pop()
-            elif isinstance(entry, list):
-                stack.append((level + 1, iter(entry)))
+def _headings_and_lines(pages: list[list[str]], bookmarks: Bookmarks) -> Iterator[tuple[int, str]]:
+    for number, lines in enumerate(pages):
+        headings = bookmarks.get(number, {})
+        said = set(map(_key, lines))
+        yield from (heading for key, heading in headings.items() if key not in said)
+        yield from (headings.pop(_key(line), (0, line)) for line in lines)
+
+
+def _bookmarks(reader: PdfReader) -> Bookmarks:
+    found: Bookmarks = {}
+
+    def collect(entries: list[Any], level: int) -> None:
+        for entry in entries:
+            if isinstance(entry, list):
+                collect(entry, level + 1)
             elif (page := reader.get_destination_page_number(entry)) is not None and _key(entry.title or ""):
-                found.setdefault(page, []).append((level, one_line(entry.title or "")))
+                title = one_line(entry.title or "")
+                found.setdefault(page, {})[_key(title)] = level, title
+
+    try:
+        collect(reader.outline, 1)
     except Exception as error:  # the text is there all the same
         logger.info("A PDF's bookmarks cannot be read: %s", reason(error))
     return found
 
 
 def _key(line: str) -> str:
-    """A heading without its number, which only one of page and bookmark may have."""
+    """A heading without its number, which the page or the bookmark may lack."""
     return " ".join(words(_NUMBERING.sub("", line.strip())))
 
 

@@ -1,28 +1,54 @@
-"""Plain text and reStructuredText: paragraphs, and headings that are underlined."""
+"""Plain text and reStructuredText: paragraphs and underlined headings; and the decoding of all formats of text."""
 
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator
 
-from wordllama_st.data.documents.decoding import decode
-from wordllama_st.data.documents.document import Section
-from wordllama_st.data.documents.outline import Outline
+from wordllama_st.data.documents.document import Section, make_sections
+from wordllama_st.errors import DocumentError
 
 _LINE = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}\s*")
 
 
-def read(content: bytes, name: str) -> list[Section]:
-    """The sections of a text.
+def decode(content: bytes, declared: str | None = None) -> str:
+    r"""Decode UTF-8, with or without a byte order mark, or UTF-16 with one; lines end with ``\n`` afterwards.
 
-    A line that stands behind an empty one and has a line of punctuation below it that is at least as long, and perhaps
-    the same above it, is a heading. As in reStructuredText, levels are told by their punctuation, in the order in which
-    they appear. Markup within the text stays as it is.
+    Args:
+        content: A file's bytes.
+        declared: The encoding that the file itself declares; tried where it is neither.
+
+    Raises:
+        DocumentError: If it is none of them, or no text; it names the first byte or character that shows it.
+    """
+    encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        try:
+            text = content.decode(declared or "ascii")  # never ASCII, which is UTF-8 too
+        except (LookupError, UnicodeError):
+            raise DocumentError(f"not UTF-8, to be converted with iconv -t utf-8: byte {error.start}") from error
+    if "\0" in text:
+        raise DocumentError(f"no text: a zero at character {text.index(chr(0))}")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read(content: bytes, name: str) -> list[Section]:
+    """Read the sections of a text.
+
+    A line after an empty one is a heading if the line below it is punctuation, at least as long, and perhaps repeated
+    above it. As in reStructuredText, the order in which styles of punctuation appear gives their levels. Markup within
+    the text stays as it is.
 
     Raises:
         DocumentError: If it is no text.
     """
-    lines = [*decode(content).split("\n"), "", ""]
-    outline = Outline("", name)
+    return make_sections(_blocks([*decode(content).split("\n"), "", ""]), name)
+
+
+def _blocks(lines: list[str]) -> Iterator[tuple[int, str]]:
     styles: list[str] = []
     paragraph: list[str] = []
     position = 0
@@ -34,17 +60,16 @@ def read(content: bytes, name: str) -> list[Section]:
             style = underline[0] * (1 + overlined)
             if style not in styles:
                 styles.append(style)
-            outline.heading(1 + styles.index(style), title)
+            yield 1 + styles.index(style), title
             position += 2 + overlined
             continue
         if line.strip():
             paragraph.append(line)
         else:
-            outline.block(" ".join(paragraph))
+            yield 0, " ".join(paragraph)
             paragraph = []
         position += 1
-    outline.block(" ".join(paragraph))
-    return outline.sections()
+    yield 0, " ".join(paragraph)
 
 
 def _is_heading(title: str, underline: str) -> bool:
