@@ -9,14 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from sentence_transformers import SentenceTransformer
 
-from wordllama_st.data.documents import (
-    Documents,
-    Pairs,
-    Split,
-    summarize_documents,
-    summarize_pairs,
-    summarize_split,
-)
+from wordllama_st.data.documents import Documents, Pairs, Split
 
 
 @dataclass(frozen=True)
@@ -167,7 +160,7 @@ class AdaptationReport(Report):
         """Return the fields as plain values; of documents and pairs, their numbers."""
         return {
             "documents": len(self.documents.documents),
-            "skipped": [asdict(skipped) for skipped in self.documents.skipped],
+            "skipped": [skipped._asdict() for skipped in self.documents.skipped],
             "pairs": len(self.pairs.pairs),
             "dropped": self.pairs.dropped,
             "train": len(self.split.train),
@@ -180,9 +173,9 @@ class AdaptationReport(Report):
 
     def __str__(self) -> str:
         lines = [
-            *summarize_documents(self.documents),
-            *summarize_pairs(self.pairs),
-            summarize_split(self.split),
+            str(self.documents),
+            str(self.pairs),
+            str(self.split),
             f"Training    {self.seconds:.0f} s\n",
             f"{'held-out retrieval, nDCG@10':<35}{'before':>9}{'after':>8}",
         ]
