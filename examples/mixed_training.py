@@ -45,7 +45,9 @@ def main() -> None:
     parser.add_argument("--out", default="mixed")
     options = parser.parse_args()
 
-    found = [docstring for folder in installed_packages().values() for docstring in extract_docstrings(folder, limit=EACH)]
+    found = [
+        docstring for folder in installed_packages().values() for docstring in extract_docstrings(folder, limit=EACH)
+    ]
     chosen = [
         found[index] for index in sorted(random.Random(0).sample(range(len(found)), min(options.rows, len(found))))
     ]

@@ -163,6 +163,10 @@ def test_lines_are_encoded_into_a_numpy_file(
     assert "latin.txt is not UTF-8 at byte 3" in capsys.readouterr().err
     np.testing.assert_array_equal(np.load("vectors.npy"), vectors)
 
+    Path("table.jsonl").write_text('{"id": 1, "text": "a llama"}\n{"id": 2, "text": ""}\n', encoding="utf-8")
+    assert main(["encode", EMBEDDED, "table.jsonl", "--out", "table.npy"]) == 0
+    np.testing.assert_array_equal(np.load("table.npy"), StaticEncoder.from_pretrained(EMBEDDED).encode(["a llama", ""]))
+
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\ntwo")))
     assert main(["encode", EMBEDDED, "--out", "stdin.npy", "--precision", "ubinary"]) == 0
     assert np.load("stdin.npy").shape == (2, 32)

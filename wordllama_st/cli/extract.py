@@ -18,7 +18,7 @@ def add_command(commands: opt.Commands) -> None:
         commands,
         "extract",
         "extract the codebook of a language model",
-        "Write a model's codebook, its input embedding matrix and tokenizer, as a directory. It reads no other weights.",
+        "Write a model's codebook, its input embedding matrix and tokenizer, as a directory. No other weight is read.",
     )
     parser.add_argument(
         "sources",

@@ -15,8 +15,8 @@ def add_command(commands: opt.Commands) -> None:
         "train",
         "train an embedder over a codebook",
         "Train token weights and a projection over a frozen codebook. The loss follows from the columns of the data: "
-        "two texts are pairs that belong together, three or more are triplets (anchor, positive, negatives), two texts and "
-        "a number are scored pairs.",
+        "two texts are pairs that belong together, three or more are triplets (anchor, positive, negatives), two texts "
+        "and a number are scored pairs.",
     )
     parser.add_argument(
         "codebook", help="directory of a codebook, checkpoint, trained or static model, or a released model's name"
