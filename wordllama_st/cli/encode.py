@@ -25,7 +25,7 @@ def add_command(commands: opt.Commands) -> None:
         nargs="*",
         type=Path,
         metavar="file",
-        help="UTF-8, one text a line; or .csv, .tsv, .json, .jsonl, .parquet: a column of texts (default: lines of stdin)",
+        help="UTF-8, one text a line; or .csv, .tsv, .json, .jsonl, .parquet: a column of texts (default: stdin)",
     )
     parser.add_argument("--column", metavar="NAME", help="the column of texts (default: the only one that has texts)")
     parser.add_argument("--out", "-o", dest="path", type=Path, required=True, metavar="FILE.npy", help="the embeddings")
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     check_output_file(options.path, overwrite=options.overwrite)
     encoder = StaticEncoder.from_pretrained(options.model)
     embeddings = encoder.encode(
-        list(read_column(options.sources or [sys.stdin.buffer], options.column)),
+        read_column(options.sources or [sys.stdin.buffer], options.column),
         precision=options.precision,
         normalize_embeddings=options.normalize,
         truncate_dim=options.dim,

@@ -151,16 +151,9 @@ def train_distillation(
             which is trained.
         texts: n texts of the kind that the model is for.
         vectors: The teacher's embeddings [n, D], D ≥ d, as :func:`pca_rotate` returns them.
-        dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
-        temperature: As for :class:`~wordllama_st.training.losses.DistillationLoss`.
-        similarity_weight: As for :class:`~wordllama_st.training.losses.DistillationLoss`.
-        epochs: Passes over the texts.
-        batch_size: Texts per step; 1,024 if None, or fewer for few texts.
-        learning_rate: That of :func:`~wordllama_st.training.supervised.default_learning_rate` if None.
-        seed: Seed of the order of the texts.
-        checkpoint_dir: Directory of checkpoints; training resumes from the last complete one. None keeps none.
-        show_progress_bar: None shows it when this package logs at INFO.
-        **arguments: Other ``SentenceTransformerTrainingArguments``.
+        temperature: As for :class:`~wordllama_st.training.losses.DistillationLoss`, likewise ``similarity_weight``.
+        **arguments: Other ``SentenceTransformerTrainingArguments``. The arguments that are not listed are those of
+            :mod:`wordllama_st.recipes`.
 
     Returns:
         The duration of training, in seconds.

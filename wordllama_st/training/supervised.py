@@ -64,13 +64,8 @@ def read_datasets(
 ) -> dict[str, TrainingData]:
     """Read one dataset or several.
 
-    Args:
-        sources: Files, ids of Hub datasets or datasets in memory.
-        columns: The columns to use, in order; all if None.
-        split: The split of Hub datasets.
-
     Returns:
-        Training data by name: of a file its stem, if that tells it from the others.
+        Training data by name: of a file its stem, if the stems differ.
 
     Raises:
         DatasetError: If one cannot be read, or has no usable columns.
@@ -225,18 +220,10 @@ def train_supervised(
         model: A model over a codebook, whose projection and token weights are trained; or a static model, every row of
             which is trained.
         data: Training data, several by name; each batch comes from one of them.
-        dims: Matryoshka dims; the model's dim and its halves down to 64 if None.
-        epochs: Passes over the data.
-        batch_size: Rows per step; that of :func:`default_batch_size` if None.
-        learning_rate: Of the projection (token weights take ten times that), or of the rows; that of
-            :func:`default_learning_rate` if None.
-        stay_close: Of a static model, how strongly its rows are held to their start, see
-            :class:`~wordllama_st.training.losses.L2SPLoss`; 30 if None. Rows that no text uses never move.
-        seed: Seed of the order of the rows.
-        checkpoint_dir: Directory of checkpoints; training resumes from the last complete one. None keeps none.
+        stay_close: As for the recipes; 30 for a static model if None.
         save_steps: Steps between checkpoints.
-        show_progress_bar: None shows it when this package logs at INFO.
-        **arguments: Other ``SentenceTransformerTrainingArguments``, such as ``bf16=True``.
+        **arguments: Other ``SentenceTransformerTrainingArguments``, such as ``bf16=True``. The arguments that are not
+            listed are those of :mod:`wordllama_st.recipes`.
 
     Returns:
         The duration of training, in seconds.
@@ -301,14 +288,8 @@ def train_and_evaluate(
 
     Args:
         model: As for :func:`train_supervised`; with ``binary`` it gets a last ``Binarize``, unless it has one.
-        data: What to train on, by name.
-        hold_out: The share of the rows to hold out, from 20 rows on.
-        mine_negatives: Hard negatives to mine for each pair, of the datasets that are pairs; None mines none.
-        dims: Matryoshka dims.
-        binary: Whether to train sign embeddings.
-        checkpoint_dir: As for :func:`train_supervised`.
-        seed: Of the split and of the order of the rows.
-        **arguments: The others of :func:`train_supervised`.
+        data: Training data by name. From 20 rows on, a share of them is held out; hard negatives are mined for pairs.
+        **arguments: The others of :func:`train_supervised`. Those that are not listed are those of the recipes.
     """
     if binary and not isinstance(model[-1], Binarize):
         model.append(Binarize())

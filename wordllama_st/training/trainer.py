@@ -53,15 +53,10 @@ def run_trainer(
         model: The model to train.
         datasets: Training data by name; each batch comes from one dataset.
         losses: The loss of each dataset.
-        epochs: Passes over the data.
-        batch_size: Rows per step.
         learning_rate: The peak, from which it decays linearly to zero; token weights take ten times that.
-        seed: Seed of the order of the rows.
-        checkpoint_dir: Directory of checkpoints; training resumes from the last complete one. None keeps none.
-        save_steps: Steps between checkpoints.
-        show_progress_bar: None shows it when this package logs at INFO.
         run: What else identifies the run that the checkpoints belong to.
-        **arguments: Other ``SentenceTransformerTrainingArguments``.
+        **arguments: Other ``SentenceTransformerTrainingArguments``. The arguments that are not listed are those of
+            :mod:`wordllama_st.recipes`.
 
     Returns:
         The duration of training, in seconds.
