@@ -20,7 +20,7 @@ from retrieval import minilm_path
 from wordllama_st import distill
 from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 
-#: Docstrings of each package at most.
+#: The most docstrings of one package.
 EACH = 500
 
 

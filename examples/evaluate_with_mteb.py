@@ -1,11 +1,11 @@
-"""Score a static model with mteb, as it is: a task of one's own, over the docstrings of the installed packages.
+"""Score a static model with mteb, on a task over the docstrings of the installed packages.
 
     pip install "wordllama-st[st]" mteb
     python examples/evaluate_with_mteb.py [model]
 
-mteb takes any SentenceTransformer, and a baked model is one. Its own tasks are on the Hub, and are run by their names:
-``mteb.evaluate(model, mteb.get_tasks(["STS12"]))``. This one needs no network: given the summary line of a docstring,
-find its body among all.
+mteb takes any SentenceTransformer, and a baked model is one. The tasks of mteb are on the Hub and are run by their
+names: ``mteb.evaluate(model, mteb.get_tasks(["STS12"]))``. This task needs no network: find the body of a docstring,
+given its summary line.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from sentence_transformers import SentenceTransformer
 import wordllama_st
 from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 
-#: Docstrings of each package at the most.
+#: The most docstrings of one package.
 EACH = 100
 
 
 class DocstringRetrieval(AbsTaskRetrieval):
-    """A retrieval task whose data is on this machine."""
+    """A retrieval task over docstrings of the installed packages."""
 
     metadata = TaskMetadata(
         name="DocstringRetrieval",
@@ -46,7 +46,7 @@ class DocstringRetrieval(AbsTaskRetrieval):
     packages, found = 40, 0
 
     def load_data(self, num_proc: int | None = None, **options: Any) -> None:
-        """Read the docstrings, where another task would fetch a dataset."""
+        """Read the docstrings. Other tasks download a dataset here."""
         folders = list(installed_packages().values())[: self.packages]
         docstrings = [docstring for folder in folders for docstring in extract_docstrings(folder, limit=EACH)]
         self.found = len(docstrings)
@@ -62,7 +62,7 @@ class DocstringRetrieval(AbsTaskRetrieval):
 
 
 def main() -> None:
-    """Load a model by the stock class, hand it to mteb, and print what came of it."""
+    """Load a model with the stock class, evaluate it with mteb, and print its scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="wordllama-l2-supercat-256", help="default: %(default)s")
     parser.add_argument("--packages", type=int, default=40, help="how many packages to read (default: %(default)s)")

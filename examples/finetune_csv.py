@@ -1,11 +1,11 @@
-"""Fine-tune a released model on a CSV of pairs, bake the result, and load it with the stock class.
+"""Train a released model further on a CSV of pairs, bake the result, and load it with the stock class.
 
     pip install "wordllama-st[train]"
-    python examples/finetune_csv.py                # on a CSV made of docstrings: what a function does, and the details
-    python examples/finetune_csv.py faq.csv --out faq-embedder      # on yours, of two columns that belong together
+    python examples/finetune_csv.py                             # on a CSV of docstrings: their summaries and bodies
+    python examples/finetune_csv.py faq.csv --out faq-embedder  # on your CSV: two columns of texts that belong together
 
-Nothing is fetched: the model is in the installed wordllama package. The same in the shell: `wordllama-st train
-wordllama-l2-supercat-256 faq.csv --out faq-model`, then `wordllama-st bake faq-model --out faq-embedder`.
+No network is needed: the model is in the installed wordllama package. In the shell, the same is `wordllama-st train
+wordllama-l2-supercat-256 faq.csv --out faq-model` and `wordllama-st bake faq-model --out faq-embedder`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wordllama_st import bake, train
 from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 
 MODEL = "wordllama-l2-supercat-256"
-#: Docstrings of each package.
+#: The most docstrings of one package.
 EACH = 100
 
 
@@ -36,7 +36,7 @@ def write_csv(path: Path, rows: int) -> None:
 
 
 def main() -> None:
-    """Train on nine tenths of the rows; show before and after on the last tenth."""
+    """Train on nine tenths of the rows, and print retrieval on the held-out tenth before and after."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("csv", type=Path, nargs="?", help="a CSV with two columns of text and a header")
     parser.add_argument("--out", type=Path, help="where to save the baked model (default: a temporary directory)")

@@ -1,11 +1,11 @@
-"""From the checkpoint of a decoder LLM to an embedder that the stock class loads.
+"""Make an embedder that the stock class loads from the checkpoint of a decoder LLM.
 
     pip install "wordllama-st[train]"
-    python examples/from_your_own_llm.py                      # of a tiny Llama that is made here, and knows nothing
+    python examples/from_your_own_llm.py                      # of a tiny Llama with random weights, which is made here
     python examples/from_your_own_llm.py path/to/checkpoint --dim 256 --out embedder
 
-A checkpoint is a directory with config.json, a tokenizer and .safetensors files, or an id on the Hub, of which only the
-token table is downloaded. The training data are the docstrings of the installed packages; put in your own.
+A checkpoint is a directory with config.json, a tokenizer and .safetensors files, or a Hub id, of which only the token
+table is downloaded. The training data are the docstrings of the installed packages; replace them by your own.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from wordllama_st import Codebook, bake, build_model
 from wordllama_st.data.docstrings import Docstring, extract_docstrings, installed_packages
 from wordllama_st.training.supervised import retrieval_evaluator
 
-#: Docstrings of each package.
+#: The most docstrings of one package.
 EACH = 100
 
 
 def docstrings(count: int) -> list[Docstring]:
-    """Docstrings of the installed packages."""
+    """Collect docstrings of the installed packages."""
     found: list[Docstring] = []
     for folder in installed_packages().values():
         if len(found) >= count:
@@ -43,7 +43,7 @@ def docstrings(count: int) -> list[Docstring]:
 
 
 def write_tiny_llama(directory: Path, texts: list[str]) -> None:
-    """Save a Llama of a few megabytes, with a tokenizer trained on some texts and weights that nobody trained."""
+    """Save a Llama of a few megabytes: random weights, and a tokenizer trained on some texts."""
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator(texts, vocab_size=8000, show_progress=False)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer).save_pretrained(directory)
@@ -58,7 +58,7 @@ def write_tiny_llama(directory: Path, texts: list[str]) -> None:
 
 
 def main() -> None:
-    """Extract, build, train, bake, load."""
+    """Extract, build, train, bake and load."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", nargs="?", help="of your LLM (default: a tiny one is made)")
     parser.add_argument("--dim", type=int, default=128, help="length of the vectors (default: %(default)s)")

@@ -19,7 +19,7 @@ from wordllama_st import finetune
 from wordllama_st.data.docstrings import Docstring, extract_docstrings, installed_packages
 
 MODEL = "wordllama-l2-supercat-256"
-#: Docstrings of each package at the most.
+#: The most docstrings of one package.
 EACH = 100
 #: The similarity of two docstrings of one package, and of two packages.
 RELATED, UNRELATED = 0.5, 0.0

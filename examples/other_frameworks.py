@@ -1,10 +1,10 @@
-"""A released model in a framework that takes a SentenceTransformer by name: Chroma's own embedding function.
+"""Use a released model in a framework that loads a SentenceTransformer by name: Chroma's embedding function.
 
     pip install "wordllama-st[st]" chromadb
     python examples/other_frameworks.py
 
-After `register()` the name works wherever the framework hands it to the stock class: BERTopic(embedding_model=...) and
-KeyBERT(model=...) are other such places. Nothing is fetched.
+After `register()`, the name works wherever a framework passes it to the stock class, such as
+BERTopic(embedding_model=...) and KeyBERT(model=...). No network is needed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ QUESTIONS = ("How do I look after my bike?", "I forgot my login.", "When should 
 
 
 def main() -> None:
-    """Store some notes on disk, open the store again, and ask."""
+    """Store notes on disk, open the store again, and search it."""
     wordllama_st.register()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         client = chromadb.PersistentClient(directory, Settings(anonymized_telemetry=False))
@@ -38,7 +38,7 @@ def main() -> None:
         notes = client.create_collection("notes", embedding_function=function)
         notes.add(ids=list(NOTES), documents=list(NOTES.values()))
 
-        # Chroma has written down which function embeds, and makes it again by the name of the model.
+        # Chroma has stored the embedding function's name and the model's, and makes the function again from these.
         notes = client.get_collection("notes")
         found = notes.query(query_texts=list(QUESTIONS), n_results=1)
     for question, ids, documents in zip(QUESTIONS, found["ids"], found["documents"] or [], strict=True):

@@ -50,7 +50,7 @@ class Timed(Embeddings):
         self.watch = watch
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed documents, timed."""
+        """Embed documents and time it."""
         with self.watch:
             return self.embeddings.embed_documents(texts)
 
@@ -65,7 +65,7 @@ def as_documents(passages: Sequence[Passage]) -> list[Document]:
 
 
 def score_store(name: str, make_store: MakeStore, embeddings: Embeddings, corpus: Corpus, k: int) -> Score:
-    """Index the passages in a store and ask it the questions."""
+    """Index the passages in a store, and score its answers to the questions."""
     watch = Stopwatch()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
 
@@ -77,7 +77,7 @@ def score_store(name: str, make_store: MakeStore, embeddings: Embeddings, corpus
 
 
 def show(store: VectorStore, questions: Sequence[str]) -> None:
-    """Print what a store finds."""
+    """Print what a store finds for some questions."""
     for question in questions:
         print(f"\n{shorten(question, 120, placeholder=' …')}")
         for found, similarity in store.similarity_search_with_score(question, k=3):

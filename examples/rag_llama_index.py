@@ -57,7 +57,7 @@ class EmbeddingTime(BaseEventHandler):
     watch: Stopwatch
 
     def handle(self, event: Any, **kwargs: Any) -> None:
-        """Start or stop it."""
+        """Start or stop the stopwatch."""
         if isinstance(event, EmbeddingStartEvent):
             self.watch.__enter__()
         elif isinstance(event, EmbeddingEndEvent):
@@ -88,7 +88,7 @@ def make_index(
 def score_store(
     name: str, make_store: Callable[[str], BasePydanticVectorStore], embedding: BaseEmbedding, corpus: Corpus, k: int
 ) -> Score:
-    """Index the passages in a store and ask it the questions."""
+    """Index the passages in a store, and score its answers to the questions."""
     dispatcher, watch = get_dispatcher(), Stopwatch()
     before = list(dispatcher.event_handlers)
     dispatcher.add_event_handler(EmbeddingTime(watch=watch))
@@ -105,7 +105,7 @@ def score_store(
 
 
 def show(index: VectorStoreIndex, questions: Sequence[str]) -> None:
-    """Print what an index finds."""
+    """Print what an index finds for some questions."""
     retriever = index.as_retriever(similarity_top_k=3)
     for question in questions:
         print(f"\n{shorten(question, 120, placeholder=' …')}")

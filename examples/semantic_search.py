@@ -1,9 +1,9 @@
-"""Search the docstrings of the installed packages by meaning: a released model, by name, in the stock class.
+"""Search the docstrings of the installed packages with a released model in the stock class.
 
     pip install "wordllama-st[st]"
     python examples/semantic_search.py "read a table from a text file" "split a string into words"
 
-Nothing is fetched: the model is in the installed wordllama package.
+No network is needed: the model is in the installed wordllama package.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import wordllama_st
 from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 
 QUESTIONS = ("read a table from a text file", "retry when the connection fails", "check that the input is valid")
-#: Docstrings of each package.
+#: The most docstrings of one package.
 EACH = 100
 
 
 def main() -> None:
-    """Embed the docstrings, then find those that are nearest to each question."""
+    """Encode the docstrings, then find those nearest to each question."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("questions", nargs="*", default=QUESTIONS, help="what to look for")
     parser.add_argument("--packages", type=int, default=50, help="how many packages to search (default: %(default)s)")
@@ -32,7 +32,7 @@ def main() -> None:
     folders = list(installed_packages().values())[: arguments.packages]
     docstrings = [docstring for folder in folders for docstring in extract_docstrings(folder, limit=EACH)]
 
-    wordllama_st.register()  # from here on the class knows the name
+    wordllama_st.register()  # the stock class accepts the name from here on
     model = SentenceTransformer("wordllama-l2-supercat-256", device="cpu")
     corpus = model.encode(
         [f"{docstring.summary} {docstring.body}" for docstring in docstrings], batch_size=256, convert_to_tensor=True

@@ -1,7 +1,7 @@
-"""All that the wordllama package does with texts, with any static model: here the one that it brings along.
+"""Use the tools of the wordllama package with any static model; here with the released one that comes with it.
 
     pip install wordllama-st
-    python examples/wordllama_toolkit.py                    # or the path of a model that you have baked
+    python examples/wordllama_toolkit.py                    # or with the directory of a model that you have baked
 
 Neither torch nor a network is needed.
 """
@@ -24,10 +24,10 @@ STORY = (
 
 
 def main() -> None:
-    """One line for each."""
+    """Print one line for each tool."""
     encoder = StaticEncoder.from_pretrained(sys.argv[1] if len(sys.argv) > 1 else "wordllama-l2-supercat-256")
     wl = encoder.to_wordllama()
-    logging.getLogger().setLevel(logging.WARNING)  # importing wordllama turns everybody's progress reports on
+    logging.getLogger().setLevel(logging.WARNING)  # importing wordllama sets the root logger to INFO
 
     print("similarity  ", f"{wl.similarity(QUERY, CANDIDATES[1]):.3f}")
     print("key         ", max(CANDIDATES, key=wl.key(QUERY)))
@@ -38,7 +38,7 @@ def main() -> None:
     print("cluster     ", wl.cluster([*CANDIDATES, "A kitten naps"], k=2, max_iterations=100, tolerance=1e-4)[0])
     print("split       ", wl.split(STORY, target_size=120))
 
-    # 256 numbers as 256 bits: 32 bytes instead of 1,024, compared by the number of bits that differ.
+    # 256 dimensions as 256 bits: 32 bytes instead of 1,024, compared by the number of bits that differ.
     query, bits = (encoder.encode(texts, precision="ubinary") for texts in (QUERY, CANDIDATES))
     print("binary      ", [f"{int(count)} bits" for count in np.bitwise_count(query ^ bits).sum(axis=1)])
 
