@@ -62,6 +62,7 @@ class HubServer:
         requests: What was asked for, in order.
         bytes_served: Of all bodies.
         ignores_ranges: Whether a range asked for is answered with the whole file, as some proxies do.
+        empties_ranges: Whether a range asked for is answered with the headers that belong to it and no byte.
         breaks: Connections that will break, one after the other, each after half of a body above 10,000 bytes.
         refusals: The status and ``X-Error-Code`` (or None) with which a (repository, file name) is refused. It may
             be changed while the server runs.
@@ -80,6 +81,7 @@ class HubServer:
         self.refusals: dict[tuple[str, str], tuple[int, str | None]] = {}
         self.bytes_served = 0
         self.ignores_ranges = False
+        self.empties_ranges = False
         self.breaks = 0
 
         class Handler(_Handler):
@@ -118,7 +120,7 @@ class HubServer:
         if not self.ignores_ranges and (asked := _RANGE.fullmatch(byte_range or "")):
             start, end = int(asked[1]), min(int(asked[2] or len(content) - 1), len(content) - 1)
             headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
-            return Answer(206, headers, content[start : end + 1])
+            return Answer(206, headers, b"" if self.empties_ranges else content[start : end + 1])
         return Answer(200, headers, content)
 
     def __enter__(self) -> HubServer:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,15 +24,17 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
+from wordllama_st.codebook.hub import RETRIES
+
 REPO = "camel/llama-large"
 KEY = "model.embed_tokens.weight"
 
 _EXTRACT = """
-import sys
+import os, sys
 from wordllama_st.codebook import hub
 from wordllama_st.cli.main import main
 
-hub.RETRY_WAIT = 0.01
+hub.RETRY_WAIT = float(os.environ.get("PATIENCE", 0.01))
 sys.exit(main(["extract", *sys.argv[1:]]))
 """
 
@@ -166,6 +170,25 @@ def test_a_server_that_ignores_ranges_is_read_from_the_start_and_that_is_said(
     assert "does not serve byte ranges" in done.stderr
 
 
+def test_answers_without_a_byte_are_asked_for_again_a_few_times_only(
+    machine: Machine, hub: HubServer, files: dict[str, bytes]
+) -> None:
+    hub.empties_ranges = True
+    done = machine.extract("--tensor-name", KEY)
+    assert done.returncode == 1
+    assert "could not be fetched: The answer ends before" in done.stderr.splitlines()[-1]
+    shard = json.loads(files["model.safetensors.index.json"])["weight_map"][KEY]
+    assert hub.downloads(shard) == RETRIES + 1
+    # The same goes for the table, where the header is known already.
+    hub.empties_ranges = False
+    assert machine.extract("--tensor-name", KEY).returncode == 0
+    hub.empties_ranges = True
+    next((machine.home / "hf/assets").rglob("*.embed_tokens.weight.safetensors")).unlink()
+    before = hub.downloads(shard)
+    assert machine.extract("--tensor-name", KEY).returncode == 1
+    assert hub.downloads(shard) - before == RETRIES + 1
+
+
 @pytest.mark.parametrize(
     ("refusal", "message"),
     [
@@ -196,6 +219,51 @@ def test_no_network_and_no_cache_is_said(machine: Machine) -> None:
     done = machine.extract(HF_HUB_OFFLINE="1")
     assert done.returncode == 1
     assert "not in the local cache" in done.stderr.splitlines()[-1]
+
+
+_LOAD = """
+import sys, time
+from wordllama_st import Codebook
+from wordllama_st.errors import ModelUnavailableError
+from wordllama_st.static.formats.load import read_static_model
+
+kind, source = sys.argv[1:]
+start = time.monotonic()
+try:
+    Codebook.from_pretrained(source, tensor_name="x") if kind == "codebook" else read_static_model(source)
+except ModelUnavailableError as error:
+    print(time.monotonic() - start, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"), [("codebook", REPO), ("static model", REPO), ("released model", "wordllama-l3-supercat-64")]
+)
+def test_without_a_network_a_missing_model_is_told_at_once(kind: str, source: str, tmp_path: Path) -> None:
+    """Nobody said that there is no network; huggingface_hub would wait for it for 23 seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", _LOAD, kind, source],
+        env=environment, capture_output=True, text=True, timeout=100, check=True,
+    )  # fmt: skip
+    seconds, _, message = run.stdout.partition(" ")
+    assert float(seconds) < 10
+    assert "not in the local cache and could not be fetched: [Errno 111] Connection refused" in message
+
+
+def test_without_a_network_only_what_the_cache_lacks_is_missed(machine: Machine, hub: HubServer) -> None:
+    assert machine.extract("--tensor-name", KEY).returncode == 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
+    assert machine.extract("--tensor-name", KEY, HF_ENDPOINT=nobody).returncode == 0
+    next((machine.home / "hf/assets").rglob("*.embed_tokens.weight.safetensors")).unlink()
+    start = time.monotonic()
+    done = machine.extract("--tensor-name", KEY, HF_ENDPOINT=nobody, PATIENCE="1000")
+    assert time.monotonic() - start < 50
+    assert "could not be fetched: [Errno 111] Connection refused" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["./camel/llama", "/camel/llama", "a/b/c", "no such name", "--"])

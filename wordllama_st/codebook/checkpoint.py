@@ -29,18 +29,15 @@ class CheckpointFiles(Protocol):
         commit: Of its repository, if it comes from one.
     """
 
-    @property
-    def commit(self) -> str | None: ...
-
-    @property
-    def name(self) -> str: ...
+    name: str
+    commit: str | None
 
     def path(self, filename: str) -> Path | None:
         """A small file on this machine's disk, fetched if need be; None if the checkpoint has none of that name."""
         ...
 
-    def weight_file(self) -> str | None:
-        """The safetensors file that holds all tensors, where no index says otherwise."""
+    def single_file(self) -> str | None:
+        """The safetensors file that holds all tensors of a checkpoint without an index; None if there is none."""
         ...
 
     def header(self, filename: str) -> Mapping[str, TensorEntry]:
@@ -59,17 +56,21 @@ class LocalFiles:
         if not directory.is_dir():
             raise CodebookNotFoundError(f"{directory} is not a directory; a checkpoint is one.")
         self.directory = directory
-        self.commit = None
-
-    @property
-    def name(self) -> str:
-        return str(self.directory)
+        self.name = str(directory)
+        self.commit: str | None = None
 
     def path(self, filename: str) -> Path | None:
         path = self.directory / filename
-        return self._own(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        # No link may lead out of the checkpoint; within a Hub cache, all files are links to its blobs.
+        target, home = path.resolve(), self.directory.resolve()
+        blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+        if not target.is_relative_to(home) and not target.is_relative_to(blobs):
+            raise CodebookError(f"{path} is a link to {target}, outside the checkpoint. Put the file itself there.")
+        return path
 
-    def weight_file(self) -> str | None:
+    def single_file(self) -> str | None:
         candidates = sorted(path.name for path in self.directory.glob("*.safetensors"))
         if SINGLE_FILE in candidates:
             return SINGLE_FILE
@@ -99,14 +100,6 @@ class LocalFiles:
             )
         return path
 
-    def _own(self, path: Path) -> Path:
-        """Refuse a link that leads out of the checkpoint; within a Hub cache, all files are links to its blobs."""
-        target, home = path.resolve(), self.directory.resolve()
-        blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
-        if not target.is_relative_to(home) and not target.is_relative_to(blobs):
-            raise CodebookError(f"{path} is a link to {target}, outside the checkpoint. Put the file itself there.")
-        return path
-
 
 def locate_table(files: CheckpointFiles, tensor_name: str | None = None) -> tuple[StoredTensor, str | None]:
     """Find the token table of a checkpoint, reading headers only.
@@ -125,12 +118,7 @@ def locate_table(files: CheckpointFiles, tensor_name: str | None = None) -> tupl
     shards = _shards(files)
     architecture = shape = None
     if tensor_name is None:
-        config = files.path(CONFIG_FILE)
-        if config is None:
-            raise CodebookNotFoundError(
-                f"{files.name} has no {CONFIG_FILE}, which says which tensor the token table is. Put the model's "
-                f"there, or name the tensor with tensor_name."
-            )
+        config = files.path(CONFIG_FILE) or Path(files.name, CONFIG_FILE)
         tensor_name, shape, architecture = token_table_key(config, shards.keys())
     elif tensor_name not in shards:
         raise CodebookError(f"The checkpoint in {files.name} holds no tensor {tensor_name!r}.")
@@ -154,23 +142,19 @@ def pickles_only(name: str, pickle: str) -> CodebookError:
 
 
 def _shards(files: CheckpointFiles) -> dict[str, str]:
-    """Every tensor's name and the file it is in."""
+    """The file that each tensor is in, by the tensor's name."""
     index = files.path(INDEX_FILE)
-    if index is not None:
-        return _read_index(index)
-    weights = files.weight_file()
-    if weights is None:
-        raise CodebookNotFoundError(f"{files.name} has no weights: neither {SINGLE_FILE} nor {INDEX_FILE}.")
-    return dict.fromkeys(files.header(weights), weights)
-
-
-def _read_index(path: Path) -> dict[str, str]:
+    if index is None:
+        single = files.single_file()
+        if single is None:
+            raise CodebookNotFoundError(f"{files.name} has no weights: neither {SINGLE_FILE} nor {INDEX_FILE}.")
+        return dict.fromkeys(files.header(single), single)
     try:
-        shards = dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
+        shards = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CodebookError(f"{path} is not an index of safetensors shards: {error!r}.") from error
+        raise CodebookError(f"{index} is not an index of safetensors shards: {error!r}.") from error
     for shard in shards.values():
         # A name that is more than a name would read outside the checkpoint.
         if not isinstance(shard, str) or Path(shard).name != shard or "\\" in shard or "\0" in shard:
-            raise CodebookError(f"{path} names a shard {shard!r}; a shard is a file beside its index.")
+            raise CodebookError(f"{index} names a shard {shard!r}; a shard is a file beside its index.")
     return shards

@@ -7,40 +7,39 @@ huggingface_hub's cache of assets (``HF_ASSETS_CACHE``), under the commit, so th
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
-from huggingface_hub import cached_assets_path, hf_hub_download, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
+from huggingface_hub import cached_assets_path, hf_hub_url, hf_raise_for_status, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # exported, but in no list that mypy reads
+    WeakFileLock,
+    build_hf_headers,
+    http_stream_backoff,
+    tqdm,
 )
-from huggingface_hub.utils._fixes import WeakFileLock
-from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import hf_raise_for_status, http_stream_backoff
-from huggingface_hub.utils.tqdm import tqdm
 
 from wordllama_st.codebook.checkpoint import CONFIG_FILE, PICKLE_FILES, SINGLE_FILE, pickles_only
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, ModelUnavailableError
-from wordllama_st.storage.hub_errors import httpx, translate_hub_error
+from wordllama_st.storage.hub import LIBRARY, NO_CONNECTION, download_file, httpx, translate_hub_error
 from wordllama_st.storage.safetensors_file import TENSOR_NAME, StoredTensor, stored_tensor, table_layout, tensor_header
 from wordllama_st.storage.safetensors_header import PREFIX_BYTES, TensorEntry, header_length, parse_header, read_header
 from wordllama_st.storage.staging import staged_file
 
 logger = logging.getLogger(__name__)
 
-LIBRARY = "wordllama-st"
 #: Bytes asked for first; the headers of most files are within them.
 FIRST_BYTES = 64 * 1024
-#: Connections that may break without a byte received before a download is given up; it can be resumed later.
+#: Answers in a row that may bring no byte before a download is given up; it can be resumed later.
 RETRIES = 5
 #: Seconds to wait before the first of them; doubled for each next.
 RETRY_WAIT = 1.0
@@ -55,50 +54,37 @@ class HubFiles:
         token: As everywhere in huggingface_hub.
 
     Attributes:
+        name: The repository.
         commit: The commit that the revision stood for when the first file was found; all others are of the same.
     """
 
     def __init__(self, repo_id: str, revision: str | None = None, token: bool | str | None = None) -> None:
-        self.repo_id = repo_id
-        self.revision = revision
-        self.token = token
+        self.name = repo_id
         self.commit: str | None = None
+        self._revision, self._token = revision, token
         self.path(CONFIG_FILE)  # every checkpoint has one, and it says which commit the revision is
 
-    @property
-    def name(self) -> str:
-        return self.repo_id
-
     def path(self, filename: str) -> Path | None:
+        known = try_to_load_from_cache(self.name, filename, revision=self.commit or self._revision)
+        is_missing = known is not None and not isinstance(known, str)
+        if self.commit is not None and known is not None:  # a commit does not change
+            return None if is_missing else Path(known)
         try:
-            if self.commit is not None:
-                cached = try_to_load_from_cache(self.repo_id, filename, revision=self.commit)
-                if cached is not None:
-                    return Path(cached) if isinstance(cached, str) else None  # known not to exist
-            path = Path(
-                hf_hub_download(
-                    self.repo_id,
-                    filename,
-                    revision=self.commit or self.revision,
-                    token=self.token,
-                    library_name=LIBRARY,
-                )
-            )
+            path = download_file(self.name, filename, revision=self.commit or self._revision, token=self._token)
         except LocalEntryNotFoundError as error:
-            known = try_to_load_from_cache(self.repo_id, filename, revision=self.commit or self.revision)
-            if known is not None and not isinstance(known, str):
+            if is_missing:
                 return None
             raise self._unavailable(filename, error.__cause__ or error) from error
         except EntryNotFoundError as error:
             response = getattr(error, "response", None)
             self.commit = self.commit or (None if response is None else response.headers.get("X-Repo-Commit"))
             return None
-        except (HfHubHTTPError, OSError, httpx.HTTPError) as error:
+        except (OSError, httpx.HTTPError) as error:
             raise self._unavailable(filename, error) from error
-        self.commit = path.parents[filename.count("/")].name  # a snapshot is a directory named by its commit
+        self.commit = path.parent.name  # a snapshot is a directory named by its commit
         return path
 
-    def weight_file(self) -> str | None:
+    def single_file(self) -> str | None:
         if self._has(SINGLE_FILE):
             return SINGLE_FILE
         pickle = next((name for name in PICKLE_FILES if self._has(name)), None)
@@ -107,7 +93,7 @@ class HubFiles:
         return None
 
     def header(self, filename: str) -> Mapping[str, TensorEntry]:
-        where = f"{self.repo_id}/{filename}"
+        where = f"{self.name}/{filename}"
         if (whole := self._cached(filename)) is not None:
             return read_header(whole)
         kept = self._asset(f"{filename}.header.json")
@@ -115,11 +101,11 @@ class HubFiles:
             with suppress(ValueError, KeyError, TypeError):  # else it is fetched again
                 content = json.loads(kept.read_text(encoding="utf-8"))
                 return parse_header(content["header"].encode(), content["file_size"], where)
-        size, start = self._range_with_size(filename, 0, FIRST_BYTES)
-        length = header_length(start[:PREFIX_BYTES], size, where)
-        header = start[PREFIX_BYTES : PREFIX_BYTES + length]
-        if len(header) < length:
-            header += self._range_with_size(filename, PREFIX_BYTES + len(header), PREFIX_BYTES + length)[1]
+        start = io.BytesIO()
+        size = self._fetch(filename, 0, FIRST_BYTES, start)
+        end = PREFIX_BYTES + header_length(start.getvalue()[:PREFIX_BYTES], size, where)
+        self._fetch(filename, start.tell(), end, start)
+        header = start.getvalue()[PREFIX_BYTES:end]
         tensors = parse_header(header, size, where)
         with staged_file(kept) as path:
             path.write_text(json.dumps({"file_size": size, "header": header.decode()}), encoding="utf-8")
@@ -129,139 +115,116 @@ class HubFiles:
         if (whole := self._cached(filename)) is not None:
             return stored_tensor(whole, key)
         tensors = self.header(filename)
-        dtype, shape = table_layout(tensors, key, f"{self.repo_id}/{filename}")
+        dtype, shape = table_layout(tensors, key, f"{self.name}/{filename}")
         kept = self._asset(f"{filename}.{quote(key, safe='')}.safetensors")
-        with WeakFileLock(kept.with_name(kept.name + ".lock")):
+        with WeakFileLock(kept.with_name(f"{kept.name}.lock")):
             if not kept.is_file():
-                partial = kept.with_name(kept.name + ".incomplete")
+                partial = kept.with_name(f"{kept.name}.incomplete")
                 self._download(filename, tensors[key], tensor_header(TENSOR_NAME, dtype, shape), partial)
                 partial.replace(kept)
-        stored = stored_tensor(kept, TENSOR_NAME)
-        return StoredTensor(kept, key, stored.dtype, stored.shape, stored.offset)
+        return replace(stored_tensor(kept, TENSOR_NAME), name=key)
 
     def _download(self, filename: str, entry: TensorEntry, header: bytes, path: Path) -> None:
         """Fetch a tensor's bytes into a safetensors file of its own, going on where an earlier try broke off."""
-        if not path.is_file() or path.stat().st_size < len(header):
-            path.write_bytes(header)
         total = entry.end - entry.start
-        with path.open("r+b") as file, tqdm(total=total, unit="B", unit_scale=True, desc=filename) as bar:
-            done = min(file.seek(0, 2) - len(header), total)
-            file.seek(len(header) + done)
-            file.truncate()
-            bar.update(done)
-            failures = 0
-            while done < total:
-                try:
-                    for chunk in self._range(filename, entry.start + done, entry.end):
-                        done += file.write(chunk)
-                        bar.update(len(chunk))
-                        failures = 0
-                except httpx.HTTPError as error:
-                    if failures == RETRIES:
-                        raise self._unavailable(filename, error) from error
-                    time.sleep(RETRY_WAIT * 2**failures)
-                    failures += 1
+        with path.open("ab") as file:
+            if file.tell() < len(header):
+                file.truncate(0)
+                file.write(header)
+            done = min(file.tell() - len(header), total)
+            file.truncate(len(header) + done)
+            with tqdm.wrapattr(file, "write", total=total, initial=done, desc=filename) as counted:
+                self._fetch(filename, entry.start + done, entry.end, counted)
+        stored_tensor(path, TENSOR_NAME)
 
-    def _range_with_size(self, filename: str, start: int, stop: int) -> tuple[int, bytes]:
-        """The size of a file, and some of its bytes, or as many of them as it has."""
-        sizes: list[int] = []
-        for attempt in range(RETRIES + 1):
-            try:
-                content = b"".join(self._range(filename, start, stop, sizes))
-                if not sizes or len(content) < min(stop, sizes[0]) - start:
-                    raise httpx.RemoteProtocolError("the answer was cut short")
-                return sizes[0], content
-            except httpx.HTTPError as error:
-                if attempt == RETRIES:
-                    raise self._unavailable(filename, error) from error
-                time.sleep(RETRY_WAIT * 2**attempt)
-        raise AssertionError("the last attempt returns or raises")
+    def _fetch(self, filename: str, position: int, stop: int, file: IO[bytes]) -> int:
+        """Append the bytes of a file from ``position`` to ``stop``, or to its end, going on where a connection breaks.
 
-    def _range(self, filename: str, start: int, stop: int, sizes: list[int] | None = None) -> Iterator[bytes]:
-        """Bytes ``start`` to ``stop`` of a file as they arrive.
+        Returns:
+            The file's size, or ``stop`` if there was nothing to fetch.
 
         Raises:
-            httpx.HTTPError: If the connection breaks; what has arrived is good.
-            ModelUnavailableError: If the server refuses.
+            CodebookNotFoundError: If the server knows no such repository or revision.
+            ModelUnavailableError: If it refuses or cannot be reached, or several answers in a row bring no byte.
         """
-        url = hf_hub_url(self.repo_id, filename, revision=self.commit)
-        headers = build_hf_headers(token=self.token, library_name=LIBRARY)
-        headers |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-        try:
-            with http_stream_backoff(
-                "GET",
-                url,
-                headers=headers,
-                max_retries=RETRIES,
-                base_wait_time=RETRY_WAIT,
-                retry_on_exceptions=(),
-                timeout=30,
-            ) as response:
-                hf_raise_for_status(response)
-                skip, size = self._answered_range(response, filename, start)
-                if sizes is not None:
-                    sizes[:] = [size]
-                left = stop - start
-                for chunk in response.iter_bytes():
-                    if skip >= len(chunk):
-                        skip -= len(chunk)
-                        continue
-                    part = chunk[skip : skip + left]
-                    skip, left = 0, left - len(part)
-                    yield part
-                    if left == 0:
-                        return
-        except (HfHubHTTPError, OfflineModeIsEnabled) as error:
-            raise self._unavailable(filename, error) from error
+        url = hf_hub_url(self.name, filename, revision=self.commit)
+        headers = build_hf_headers(token=self._token, library_name=LIBRARY) | {"Accept-Encoding": "identity"}
+        size, first, failures = stop, position, 0
+        while position < stop:
+            fault: Exception = ConnectionError("The answer ends before the bytes that were asked for.")
+            try:
+                with http_stream_backoff(
+                    "GET", url, headers=headers | {"Range": f"bytes={position}-{stop - 1}"}, timeout=30,
+                    max_retries=RETRIES, base_wait_time=RETRY_WAIT, retry_on_exceptions=(),
+                ) as response:  # fmt: skip
+                    hf_raise_for_status(response)
+                    skip, size = self._answered_range(response, filename, position)
+                    stop = min(stop, size)
+                    for chunk in response.iter_bytes():
+                        part = chunk[skip : skip + stop - position]
+                        skip = max(0, skip - len(chunk))
+                        if part:
+                            position, failures = position + file.write(part), 0
+                        if position >= stop:
+                            return size
+            except (HfHubHTTPError, OfflineModeIsEnabled) as error:
+                raise self._unavailable(filename, error) from error
+            except httpx.HTTPError as error:
+                fault = error
+            if failures == RETRIES or (position == first and isinstance(fault, NO_CONNECTION)):
+                raise self._unavailable(filename, fault) from fault
+            time.sleep(RETRY_WAIT * 2**failures)
+            failures += 1
+        return size
 
     def _answered_range(self, response: Any, filename: str, start: int) -> tuple[int, int]:
         """How many bytes of the answer come before those asked for, and the file's size."""
+        told = response.headers.get("Content-Range", "")
+        length = response.headers.get("Content-Length", "")
         if response.status_code == 206:
-            unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
-            span, _, size = rest.partition("/")
-            if unit != "bytes" or span.partition("-")[0] != str(start) or not size.isdigit():
-                raise ModelUnavailableError(
-                    f"The server of {self.repo_id} was asked for the bytes of {filename} from {start} on, and answered "
-                    f"with {rest or 'no Content-Range'!r}. Download the model: hf download {self.repo_id}."
-                )
-            return 0, int(size)
-        if start:
-            logger.warning(
-                "The server of %s does not serve byte ranges: %s is read from its start, %.1f GB more than needed.",
-                self.repo_id, filename, start / 1e9,
-            )  # fmt: skip
-        return start, int(response.headers.get("Content-Length", 0))
+            answered = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", told)
+            if answered is not None and int(answered[1]) == start:
+                return 0, int(answered[2])
+        elif length.isdigit():
+            if start:
+                logger.warning(
+                    "The server of %s does not serve byte ranges: %s is read from its start, %.1f GB more than needed.",
+                    self.name, filename, start / 1e9,
+                )  # fmt: skip
+            return start, int(length)
+        raise ModelUnavailableError(
+            f"The server of {self.name} was asked for the bytes of {filename} from {start} on, and answered with "
+            f"{told or 'no Content-Range'!r}. Download the model: hf download {self.name}."
+        )
 
     def _has(self, filename: str) -> bool:
         """Whether the repository has a file, without fetching it."""
-        if self._cached(filename) is not None or (self._asset(f"{filename}.header.json")).is_file():
+        if self._cached(filename) is not None or self._asset(f"{filename}.header.json").is_file():
             return True
         try:
-            next(self._range(filename, 0, 1), None)
+            self._fetch(filename, 0, 1, io.BytesIO())
         except ModelUnavailableError as error:
-            if isinstance(error.__cause__, (EntryNotFoundError, OfflineModeIsEnabled)):
+            if isinstance(error.__cause__, EntryNotFoundError):
                 return False
             raise
-        except httpx.HTTPError as error:
-            raise self._unavailable(filename, error) from error
         return True
 
     def _cached(self, filename: str) -> Path | None:
         """The whole file, if the user has downloaded it before."""
-        cached = try_to_load_from_cache(self.repo_id, filename, revision=self.commit)
+        cached = try_to_load_from_cache(self.name, filename, revision=self.commit)
         return Path(cached) if isinstance(cached, str) else None
 
     def _asset(self, name: str) -> Path:
         if self.commit is None:
-            raise CodebookError(f"The Hub did not say which commit {self.revision or 'the default'} of {self.name} is.")
-        return cached_assets_path(LIBRARY, namespace=self.repo_id, subfolder=self.commit) / name
+            raise CodebookError(f"The Hub does not tell the commit of {self.name} at {self._revision or 'its default'}.")
+        return cached_assets_path(LIBRARY, namespace=self.name, subfolder=self.commit) / name
 
     def _unavailable(self, filename: str, error: BaseException) -> CodebookNotFoundError | ModelUnavailableError:
         return translate_hub_error(
             error,
             filename,
-            self.repo_id,
-            revision=self.revision,
+            self.name,
+            revision=self._revision,
             found=self.commit is not None,
             missing=CodebookNotFoundError,
         )

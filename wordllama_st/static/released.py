@@ -139,28 +139,25 @@ def fetch(
         )
 
     # Importing the Hub client takes a tenth of a second, which the embedded models need not wait for.
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from wordllama_st.storage.hub import download_file, httpx
 
     def download(filename: str) -> Path:
         try:
-            path = hf_hub_download(
+            return download_file(
                 model.repo_id,
                 filename,
                 revision=revision,
                 cache_dir=cache_folder,
                 token=token,
                 local_files_only=local_files_only,
-                library_name="wordllama-st",
             )
-        except (HfHubHTTPError, OSError) as error:
+        except (OSError, httpx.HTTPError) as error:
             cause = error.__cause__ or error  # what the Hub or the network said, behind "not in the cache"
             raise ModelUnavailableError(
                 f"{model.name} needs {filename} of {model.repo_id}{f' at {revision}' if revision else ''}, which is "
                 f"not in the local cache and could not be fetched: {reason(cause)} "
                 f"Without a network there are {', '.join(name for name, m in RELEASED.items() if m.embedded)}."
             ) from error
-        return Path(path)
 
     weights = download(model.weights_file)
     in_wheel = model.family == "l2"

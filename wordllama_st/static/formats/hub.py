@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 from wordllama_st.errors import ModelLoadError, ModelUnavailableError
 from wordllama_st.static.formats import model2vec, sentence_transformers
 from wordllama_st.static.formats.sentence_transformers import WEIGHT_FILE
-from wordllama_st.storage.hub_errors import httpx, translate_hub_error
+from wordllama_st.storage.hub import download_file, httpx, translate_hub_error
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE
 
 
@@ -92,15 +92,7 @@ class _Repository:
 
     def _path(self, filename: str) -> Path:
         try:
-            path = Path(
-                hf_hub_download(
-                    self.repo_id,
-                    filename,
-                    revision=self.commit or self.revision,
-                    token=self.token,
-                    library_name="wordllama-st",
-                )
-            )
+            path = download_file(self.repo_id, filename, revision=self.commit or self.revision, token=self.token)
         except EntryNotFoundError:
             raise
         except (HfHubHTTPError, HFValidationError, OSError, httpx.HTTPError) as error:

@@ -1,0 +1,113 @@
+"""Download files of the Hugging Face Hub, and translate huggingface_hub's errors into one-line messages."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants, get_session, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from wordllama_st.errors import CodebookNotFoundError, ModelUnavailableError, reason
+
+LIBRARY = "wordllama-st"
+#: The HTTP client that huggingface_hub uses, and whose errors it lets pass: httpx, or httpx2 from its version 2 on.
+httpx: Any = import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
+#: No connection can be made: the name is not resolved, the connection refused, or nobody answers.
+NO_CONNECTION: tuple[type[Exception], ...] = (httpx.ConnectError, httpx.ConnectTimeout)
+
+
+def download_file(
+    repo_id: str,
+    filename: str,
+    *,
+    revision: str | None = None,
+    token: bool | str | None = None,
+    cache_dir: str | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Call ``hf_hub_download``, unless the file is not in the cache and there is no network.
+
+    Without a network, ``hf_hub_download`` retries for 23 seconds or more before it gives up. A file that is in the
+    cache is returned at once in any case.
+
+    Raises:
+        LocalEntryNotFoundError: If no connection can be made, which is the error's ``__cause__``; and the other errors
+            of ``hf_hub_download``.
+    """
+    cached = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=revision)
+    if not isinstance(cached, str) and not local_files_only:
+        _check_connection(constants.ENDPOINT)
+    return Path(
+        hf_hub_download(
+            repo_id,
+            filename,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            library_name=LIBRARY,
+        )
+    )
+
+
+@cache  # of its success: one more request in a process
+def _check_connection(endpoint: str) -> None:
+    try:
+        with suppress(OfflineModeIsEnabled):
+            get_session().head(endpoint, timeout=constants.HF_HUB_ETAG_TIMEOUT, follow_redirects=False)
+    except NO_CONNECTION as error:
+        raise LocalEntryNotFoundError(f"No connection to {endpoint} can be made.") from error
+    except httpx.HTTPError:
+        pass  # The Hub is there. Whatever it has against this request, the download will tell.
+
+
+def translate_hub_error(
+    error: BaseException,
+    filename: str,
+    repo_id: str,
+    *,
+    revision: str | None,
+    found: bool,
+    missing: type[CodebookNotFoundError] | type[ModelUnavailableError],
+) -> CodebookNotFoundError | ModelUnavailableError:
+    """Translate an error of huggingface_hub or of the network into one of this package.
+
+    Args:
+        error: The error.
+        filename: The file that was asked for.
+        repo_id: Its repository, ``"org/model"``.
+        revision: The branch, tag or commit asked for.
+        found: Whether the repository is known to exist. If not, the name may have been meant as a directory.
+        missing: The class of the error for a repository or revision that does not exist.
+    """
+    if isinstance(error, HFValidationError):
+        return missing(f"There is no directory or file {repo_id}, and no model can have such a name.")
+    if isinstance(error, GatedRepoError):
+        return ModelUnavailableError(
+            f"{repo_id} is gated: accept its terms on https://hf.co/{repo_id}, and log in with `hf auth login` or give "
+            f"a token. ({reason(error)})"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return missing(
+            f"There is no directory {repo_id}, no released model of that name, and no repository on the Hub that is "
+            f"public or that the token given may read."
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return missing(f"{repo_id} on the Hub has no revision {revision!r}.")
+    no_directory = "" if found else f"There is no directory {repo_id}, and on the Hub "
+    return ModelUnavailableError(
+        f"{no_directory}{filename} of {repo_id}{f' at {revision}' if revision else ''} is not in the local cache and "
+        f"could not be fetched: {reason(error).rstrip('.')}. What has arrived is kept, and the next try goes on there."
+    )
