@@ -22,8 +22,9 @@ from texts import made_up_pairs
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from wordllama_st import Codebook
+from wordllama_st.codebook.charsmap import is_sound_charsmap
 from wordllama_st.codebook.gguf_file import QuantizedRows, open_gguf, read_header
-from wordllama_st.codebook.gguf_tokenizer import is_sound_charsmap, tokenizer_from_metadata
+from wordllama_st.codebook.gguf_tokenizer import tokenizer_from_metadata
 from wordllama_st.codebook.rows import ArrayRows
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
 

@@ -216,7 +216,7 @@ class HubFiles:
 
     def _asset(self, name: str) -> Path:
         if self.commit is None:
-            raise CodebookError(f"The Hub does not tell the commit of {self.name} at {self._revision or 'its default'}.")
+            raise CodebookError(f"The Hub does not tell the commit of {self.name} at {self._revision or 'default'}.")
         return cached_assets_path(LIBRARY, namespace=self.name, subfolder=self.commit) / name
 
     def _unavailable(self, filename: str, error: BaseException) -> CodebookNotFoundError | ModelUnavailableError:

@@ -13,10 +13,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Regex, Tokenizer, normalizers
+from tokenizers import Tokenizer, normalizers
 
+from wordllama_st.codebook.charsmap import (
+    has_sound_charsmap,
+    is_sound_charsmap,
+    panics_are_errors,
+    sentencepiece_normalizers,
+)
 from wordllama_st.codebook.checkpoint import CheckpointFiles
-from wordllama_st.codebook.gguf_tokenizer import has_sound_charsmap, is_sound_charsmap, panics_are_errors
 from wordllama_st.errors import CodebookError, MissingExtraError, WordLlamaSTError, reason, require
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer, no_tokenizer
 
@@ -208,11 +213,7 @@ def _by_its_rules(definition: dict[str, Any], model: Any) -> Tokenizer:
     if definition["model"]["type"] == "BPE":
         definition["model"] |= {"unk_token": model.trainer_spec.unk_piece, "fuse_unk": True}
     rebuilt = Tokenizer.from_str(json.dumps(definition | {"normalizer": None, "pre_tokenizer": None}))
-    steps: list[Any] = []
-    if spec.precompiled_charsmap:
-        steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
-    if spec.remove_extra_whitespaces:
-        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+    steps = sentencepiece_normalizers(spec.precompiled_charsmap, spec.remove_extra_whitespaces)
     if spec.add_dummy_prefix:
         steps.append(normalizers.Prepend(_SPACE))
     rebuilt.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", _SPACE)])
