@@ -33,7 +33,7 @@ from safetensors.numpy import save_file
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from wordllama_st.codebook.find import find_table
+from wordllama_st.codebook import find_table
 from wordllama_st.codebook.locate import token_table_key
 from wordllama_st.errors import WordLlamaSTError
 from wordllama_st.storage.tokenizer import text_tokenizer

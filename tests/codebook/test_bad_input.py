@@ -21,7 +21,7 @@ from checkpoints import (
 from tokenizers import Tokenizer
 
 from wordllama_st import Codebook
-from wordllama_st.codebook.find import find_table
+from wordllama_st.codebook import find_table
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
 
 # Bad input: checkpoints

@@ -1,5 +1,7 @@
 """Codebooks: where a language model keeps its token vectors, and how to take them out."""
 
-from wordllama_st.codebook.codebook import Codebook
+from wordllama_st.codebook.codebook import Codebook, Provenance
+from wordllama_st.codebook.find import find_table
+from wordllama_st.codebook.found_table import FoundTable
 
-__all__ = ["Codebook"]
+__all__ = ["Codebook", "FoundTable", "Provenance", "find_table"]

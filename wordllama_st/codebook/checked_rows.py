@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wordllama_st.codebook.rows import Rows, blocks
+from wordllama_st.codebook.token_table import Rows, blocks
 from wordllama_st.errors import CodebookError
 from wordllama_st.storage.safetensors_file import Table
 

@@ -22,7 +22,7 @@ from wordllama_st.codebook.checked_rows import CheckedRows
 from wordllama_st.codebook.find import WEIGHT_FILE, find_table
 from wordllama_st.codebook.found_table import FoundTable
 from wordllama_st.codebook.join import JoinedRows, check_scales, check_vocabularies, common_dtype
-from wordllama_st.codebook.rows import ArrayRows, Rows, ahead, blocks, fitted
+from wordllama_st.codebook.token_table import ArrayRows, Rows, ahead, blocks, fitted
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError
 from wordllama_st.storage.safetensors_file import (
     STORAGE_DTYPES,

@@ -9,7 +9,7 @@ import numpy as np
 
 from wordllama_st.codebook.checkpoint import CheckpointFiles, LocalFiles, locate_table
 from wordllama_st.codebook.found_table import FoundTable
-from wordllama_st.codebook.rows import ArrayRows
+from wordllama_st.codebook.token_table import ArrayRows
 from wordllama_st.codebook.tokenizer_files import find_tokenizer
 from wordllama_st.errors import CodebookNotFoundError
 from wordllama_st.static import released

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from wordllama_st.codebook.rows import Rows
+from wordllama_st.codebook.token_table import Rows
 from wordllama_st.errors import CodebookError
 from wordllama_st.storage.tokenizer import num_token_ids
 

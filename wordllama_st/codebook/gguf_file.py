@@ -22,7 +22,7 @@ import numpy as np
 
 from wordllama_st.codebook.found_table import FoundTable
 from wordllama_st.codebook.gguf_tokenizer import TOKENS, tokenizer_from_metadata
-from wordllama_st.codebook.rows import ArrayRows, Rows
+from wordllama_st.codebook.token_table import ArrayRows, Rows
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, require
 from wordllama_st.storage.safetensors_file import STORAGE_DTYPES, Table
 

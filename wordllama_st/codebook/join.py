@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer
 
-from wordllama_st.codebook.rows import Rows, as_float32, blocks
+from wordllama_st.codebook.token_table import Rows, as_float32, blocks
 from wordllama_st.errors import ArgumentError, CodebookError
 from wordllama_st.storage.safetensors_file import STORAGE_DTYPES, Table
 
