@@ -34,7 +34,7 @@ from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from wordllama_st.codebook import find_table
-from wordllama_st.codebook.locate import token_table_key
+from wordllama_st.codebook.input_embeddings import find_input_embeddings
 from wordllama_st.errors import WordLlamaSTError
 from wordllama_st.storage.tokenizer import text_tokenizer
 
@@ -53,6 +53,7 @@ WORDS = [
 INTERESTING = [0, -1, 1, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 1e308, True, None, "", "x", [], {}, [[]], "../../x"]
 MEMORY = 2**30
 SECONDS_PER_ROUND = 5
+LEAST_ROUNDS = 500
 
 
 def write_checkpoint(directory: Path) -> None:
@@ -204,7 +205,7 @@ def open_damaged(directory: Path, name: str) -> str:
     """
     try:
         if name == CONFIG:
-            token_table_key(directory / CONFIG, {TENSOR, "model.norm.weight"})
+            find_input_embeddings(directory / CONFIG, {TENSOR, "model.norm.weight"})
             return "read"
         if name.endswith(".gguf"):
             found = find_table(directory / name)
@@ -234,7 +235,7 @@ def main(seconds: float, seed: int) -> int:
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY, in_use + MEMORY))
         end, rounds = time.monotonic() + seconds, 0
-        while time.monotonic() < end:
+        while time.monotonic() < end or rounds <= LEAST_ROUNDS:  # also on a machine that is busy with other things
             name, damage = chance.choice(DAMAGES)
             (damaged / name).write_bytes(damage((good / name).read_bytes(), chance))
             signal.alarm(SECONDS_PER_ROUND)

@@ -18,8 +18,8 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from wordllama_st import Codebook
-from wordllama_st.codebook import locate
-from wordllama_st.codebook.locate import token_table_key
+from wordllama_st.codebook import input_embeddings
+from wordllama_st.codebook.input_embeddings import find_input_embeddings
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
 
 LLAMA_TABLE = "model.embed_tokens.weight"
@@ -35,7 +35,7 @@ def table_of(model: PreTrainedModel) -> torch.Tensor:
 def found(directory: Path) -> torch.Tensor:
     """The tensor that is taken for the token table, as safetensors reads it."""
     tensors = load_file(directory / WEIGHTS)
-    key, shape, _architecture = token_table_key(directory / "config.json", tensors.keys())
+    key, shape, _architecture = find_input_embeddings(directory / "config.json", tensors.keys())
     assert tuple(tensors[key].shape) == shape
     return tensors[key]
 
@@ -70,7 +70,7 @@ def test_the_table_is_what_the_model_looks_tokens_up_in(family: str, tmp_path: P
     directory = save_model(model, tmp_path / "checkpoint", tokenizer)
     assert same_bits(found(directory), table_of(model))
     keys = load_file(directory / WEIGHTS).keys()
-    assert token_table_key(directory / "config.json", keys)[2] == type(model).__name__
+    assert find_input_embeddings(directory / "config.json", keys)[2] == type(model).__name__
     assert_is_the_codebook(table_of(model), directory)
 
 
@@ -152,7 +152,7 @@ def test_tied_parameters_that_are_stored_twice_are_one(tmp_path: Path, tokenizer
     copies = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
     add(directory, **{name: table_of(model).clone() for name in copies})
     keys = load_file(directory / WEIGHTS).keys()
-    assert token_table_key(directory / "config.json", keys)[0] == "shared.weight"
+    assert find_input_embeddings(directory / "config.json", keys)[0] == "shared.weight"
     rename(directory, lambda key: "dropped" if key == "shared.weight" else key)
     assert same_bits(found(directory), table_of(model))
 
@@ -162,7 +162,7 @@ def test_the_outputs_table_is_not_taken_for_it(tied: bool, llama: Path) -> None:
     edit_config(tie_word_embeddings=tied)(llama)
     add(llama, **{"lm_head.weight": torch.zeros(ROWS, COLUMNS)})
     keys = load_file(llama / WEIGHTS).keys()
-    assert token_table_key(llama / "config.json", keys)[0] == LLAMA_TABLE
+    assert find_input_embeddings(llama / "config.json", keys)[0] == LLAMA_TABLE
 
 
 def test_two_tensors_that_could_both_be_the_table_are_named(llama: Path) -> None:
@@ -175,13 +175,13 @@ def test_two_tensors_that_could_both_be_the_table_are_named(llama: Path) -> None
 @pytest.mark.parametrize("keys", [[], ["model.norm.weight"], ["adapter.embed_tokens.weight"]])
 def test_where_none_is_the_table_the_names_looked_for_are_named(keys: list[str], llama: Path) -> None:
     with pytest.raises(CodebookError, match=r"no tensor 'model\.embed_tokens\.weight' or 'embed_tokens\.weight'.*name"):
-        token_table_key(llama / "config.json", keys)
+        find_input_embeddings(llama / "config.json", keys)
 
 
 def test_a_hundred_thousand_names_are_soon_looked_through(llama: Path) -> None:
     keys = [f"model.layers.{i}.mlp.experts.{j}.up_proj.weight" for i in range(500) for j in range(400)]
     start = time.monotonic()
-    assert token_table_key(llama / "config.json", [*keys, LLAMA_TABLE])[0] == LLAMA_TABLE
+    assert find_input_embeddings(llama / "config.json", [*keys, LLAMA_TABLE])[0] == LLAMA_TABLE
     assert time.monotonic() - start < 5
 
 
@@ -245,7 +245,7 @@ def test_a_hostile_config_is_soon_done_with(kind: str, tmp_path: Path, tokenizer
     edit_config(**fields)(directory)
     start = time.monotonic()
     try:
-        token_table_key(directory / "config.json", load_file(directory / WEIGHTS).keys())
+        find_input_embeddings(directory / "config.json", load_file(directory / WEIGHTS).keys())
     except CodebookError as error:
         assert "tensor_name" in str(error)  # noqa: PT017 - refused or not, it must be quick
     assert time.monotonic() - start < 5
@@ -256,10 +256,10 @@ def test_a_file_that_is_no_config_is_refused(text: str, llama: Path) -> None:
     (llama / "config.json").write_text(text)
     start = time.monotonic()
     if text == nested(100):  # an unknown field is no harm
-        token_table_key(llama / "config.json", [LLAMA_TABLE])
+        find_input_embeddings(llama / "config.json", [LLAMA_TABLE])
     else:
         with pytest.raises(CodebookError, match=r"config\.json.*tensor_name"):
-            token_table_key(llama / "config.json", [LLAMA_TABLE])
+            find_input_embeddings(llama / "config.json", [LLAMA_TABLE])
     assert time.monotonic() - start < 5
 
 
@@ -275,14 +275,14 @@ def test_the_class_that_is_named_may_be_unknown(architectures: object, llama: Pa
 
 def test_without_a_config_one_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(CodebookNotFoundError, match=r"no config\.json.*tensor_name"):
-        token_table_key(tmp_path / "config.json", [LLAMA_TABLE])
+        find_input_embeddings(tmp_path / "config.json", [LLAMA_TABLE])
 
 
 @pytest.mark.parametrize("model_type", ["vit", "wav2vec2", "clip", "resnet"])
 def test_a_model_without_a_token_table_is_refused(model_type: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
     with pytest.raises(CodebookError, match=r"config\.json.*tensor_name"):
-        token_table_key(tmp_path / "config.json", ["embeddings.weight"])
+        find_input_embeddings(tmp_path / "config.json", ["embeddings.weight"])
 
 
 # The depth
@@ -290,33 +290,33 @@ def test_a_model_without_a_token_table_is_refused(model_type: str, tmp_path: Pat
 
 def test_a_deep_model_is_not_built_in_its_depth(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     depths: list[int] = []
-    build = locate._build
+    build = input_embeddings._build
 
     def spy(fields: dict[str, Any], checkpoint: Path) -> Any:
         depths.append(fields["num_hidden_layers"])
         return build(fields, checkpoint)
 
-    monkeypatch.setattr(locate, "_build", spy)
+    monkeypatch.setattr(input_embeddings, "_build", spy)
     edit_config(num_hidden_layers=126)(llama)
-    token_table_key(llama / "config.json", [LLAMA_TABLE])
-    assert depths == [locate.FEW_LAYERS]
+    find_input_embeddings(llama / "config.json", [LLAMA_TABLE])
+    assert depths == [input_embeddings.FEW_LAYERS]
 
 
 @pytest.mark.parametrize(("layers", "is_found"), [(126, True), (HUGE, False)])
 def test_a_model_that_needs_its_depth_is_built_in_it_within_reason(
     layers: int, is_found: bool, llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = locate._build
+    build = input_embeddings._build
 
     def refuse_few(fields: dict[str, Any], checkpoint: Path) -> Any:
-        if fields["num_hidden_layers"] <= locate.FEW_LAYERS:
+        if fields["num_hidden_layers"] <= input_embeddings.FEW_LAYERS:
             raise ValueError("This model needs all of its layers.")
         return build(fields, checkpoint)
 
-    monkeypatch.setattr(locate, "_build", refuse_few)
+    monkeypatch.setattr(input_embeddings, "_build", refuse_few)
     edit_config(num_hidden_layers=layers)(llama)
     if is_found:
-        assert token_table_key(llama / "config.json", [LLAMA_TABLE])[0] == LLAMA_TABLE
+        assert find_input_embeddings(llama / "config.json", [LLAMA_TABLE])[0] == LLAMA_TABLE
     else:
         with pytest.raises(CodebookError, match=r"num_hidden_layers is 1000000000.*tensor_name"):
-            token_table_key(llama / "config.json", [LLAMA_TABLE])
+            find_input_embeddings(llama / "config.json", [LLAMA_TABLE])

@@ -348,7 +348,7 @@ def long_prefix(definition: dict[str, Any]) -> None:
 
 #: What the library loads, and raises or panics at some texts for; or panics at once.
 BAD_DEFINITIONS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
-    "character map": (bad_charsmap, "precompiled_charsmap leads nowhere"),
+    "character map": (bad_charsmap, "precompiled_charsmap is damaged"),
     "unknown token": (missing_unknown, "<missing>"),
     "prefix": (long_prefix, "out of range"),
 }

@@ -24,14 +24,14 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
-from wordllama_st.codebook.hub import RETRIES
+from wordllama_st.storage.hub import RETRIES
 
 REPO = "camel/llama-large"
 KEY = "model.embed_tokens.weight"
 
 _EXTRACT = """
 import os, sys
-from wordllama_st.codebook import hub
+from wordllama_st.storage import hub
 from wordllama_st.cli.main import main
 
 hub.RETRY_WAIT = float(os.environ.get("PATIENCE", 0.01))

@@ -16,8 +16,7 @@ from checkpoints import COLUMNS, DTYPES, ROWS, content, save_table
 from tokenizers import Tokenizer
 
 from wordllama_st import Codebook
-from wordllama_st.codebook.checked_rows import CheckedRows, first_nonfinite_row
-from wordllama_st.codebook.token_table import ArrayRows, blocks
+from wordllama_st.codebook.token_table import ArrayRows, CheckedRows, blocks, first_nonfinite_row
 from wordllama_st.errors import CodebookError
 from wordllama_st.storage.safetensors_file import Table
 

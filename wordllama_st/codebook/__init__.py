@@ -1,7 +1,8 @@
 """Codebooks: where a language model keeps its token vectors, and how to take them out."""
 
-from wordllama_st.codebook.codebook import Codebook, Provenance
+from wordllama_st.codebook.codebook import Codebook
 from wordllama_st.codebook.find import find_table
-from wordllama_st.codebook.found_table import FoundTable
+from wordllama_st.codebook.provenance import Provenance
+from wordllama_st.codebook.token_table import FoundTable
 
 __all__ = ["Codebook", "FoundTable", "Provenance", "find_table"]

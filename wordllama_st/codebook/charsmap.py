@@ -15,7 +15,7 @@ from tokenizers import Regex, Tokenizer, normalizers
 _MAX_CHARSMAP = 2**22
 
 
-def sentencepiece_normalizers(charsmap: bytes, remove_extra_whitespaces: bool) -> list[Any]:
+def normalizer_steps(charsmap: bytes, remove_extra_whitespaces: bool) -> list[Any]:
     """The normalizers that do to a text what a SentencePiece model's normalizer_spec says, up to its spaces."""
     steps: list[Any] = [normalizers.Precompiled(charsmap)] if charsmap else []
     if remove_extra_whitespaces:
@@ -38,15 +38,18 @@ def panics_are_errors() -> Iterator[None]:
         raise
 
 
-def has_sound_charsmap(tokenizer: Tokenizer) -> bool:
-    """Whether the compiled character maps of a tokenizer, if it has any, are sound."""
+def check_charsmaps(tokenizer: Tokenizer) -> None:
+    """Check the compiled character maps of a tokenizer, if it has any.
+
+    Raises:
+        ValueError: If one is not sound.
+    """
     steps = [] if tokenizer.normalizer is None else [json.loads(tokenizer.normalizer.__getstate__())]
     while steps:
         step = steps.pop()
         steps += step.get("normalizers", [])
         if step["type"] == "Precompiled" and not is_sound_charsmap(base64.b64decode(step["precompiled_charsmap"])):
-            return False
-    return True
+            raise ValueError("its precompiled_charsmap is damaged")
 
 
 def is_sound_charsmap(charsmap: bytes) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -18,40 +17,26 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from wordllama_st.codebook.checked_rows import CheckedRows
-from wordllama_st.codebook.find import WEIGHT_FILE, find_table
-from wordllama_st.codebook.found_table import FoundTable
-from wordllama_st.codebook.join import JoinedRows, check_scales, check_vocabularies, common_dtype
-from wordllama_st.codebook.token_table import ArrayRows, Rows, ahead, blocks, fitted
+from wordllama_st.codebook.concat import ConcatenatedRows, check_vocabularies
+from wordllama_st.codebook.find import WEIGHT_FILE, find_table, open_table
+from wordllama_st.codebook.provenance import PROVENANCE_FILE, Provenance
+from wordllama_st.codebook.token_table import ArrayRows, CheckedRows, FoundTable, Rows, blocks, prefetched
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError
-from wordllama_st.storage.safetensors_file import (
-    STORAGE_DTYPES,
-    TENSOR_NAME,
-    Table,
-    stored_tensor,
-    table_bytes,
-    write_tensor,
-)
+from wordllama_st.storage.safetensors_file import TENSOR_NAME, stored_tensor, table_bytes, write_tensor
 from wordllama_st.storage.staging import OwnFile, staged_directory, staged_file
 from wordllama_st.storage.tokenizer import (
     TOKENIZER_FILE,
-    load_tokenizer,
     num_token_ids,
     plain_tokenizer,
     special_tokens,
     text_tokenizer,
-    tokens_without_row,
 )
 
 if TYPE_CHECKING:
     import torch
 
-
-from dataclasses import dataclass
-
 logger = logging.getLogger(__name__)
 
-PROVENANCE_FILE = "codebook.json"
 #: Where a saved model keeps its input module.
 TRAINED_MODEL_FOLDER = "0_LLMTokenEmbedding"
 
@@ -84,56 +69,28 @@ class Codebook:
     tokenizer: Tokenizer
 
     def __init__(self, weight: torch.Tensor, tokenizer: Tokenizer, *, source: str | None = None) -> None:
-        self._set_found(FoundTable(_as_rows(weight), tokenizer, source or ""), zero_added_tokens=False)
-        self._settle()
+        self._set(*_fit(FoundTable(ArrayRows.from_tensor(weight), tokenizer, source or "")))
+        self._finish_check()
 
-    def _set(self, rows: Rows, tokenizer: Tokenizer, provenance: Provenance, file: OwnFile | None = None) -> None:
+    def _set(self, rows: Rows, tokenizer: Tokenizer, provenance: Provenance) -> None:
         self._rows = rows
-        self._file = file
-        self._parts: tuple[tuple[Codebook, float], ...] = ()
-        self._trimmed: Rows | None = None
         self._provenance = provenance
+        self._file: OwnFile | None = None
+        self._parts: tuple[tuple[Codebook, float], ...] = ()
         self.tokenizer = tokenizer
 
-    def _set_found(self, found: FoundTable, *, zero_added_tokens: bool) -> None:
-        """Take a table, fitted to its tokenizer; reading it, some time, will check it."""
-        _check_ids(found, zero_added_tokens)
-        source, tokenizer = found.source or None, found.tokenizer
-        there, wanted = found.rows.shape[0], num_token_ids(tokenizer)
-        rows = fitted(found.rows, wanted)
-        provenance = Provenance(
-            source, found.tensor_name, rows.shape, rows.dtype, "", found.commit,
-            special_tokens=tuple(sorted(special_tokens(tokenizer))),
-            trimmed_rows=max(0, there - wanted), zero_rows=max(0, wanted - there),
-        )  # fmt: skip
-
-        def explain(row: int) -> str:
-            return (
-                f"Row {row} ({tokenizer.id_to_token(row)!r}) of the table in {source or 'memory'} is not finite. "
-                f"The checkpoint is damaged, or was saved by a run that diverged."
-            )
-
-        self._set(CheckedRows(rows, explain), text_tokenizer(tokenizer), provenance)
-        if provenance.trimmed_rows:
-            self._trimmed = found.rows
-
-    def _settle(self) -> None:
+    def _finish_check(self) -> None:
         """Have the table checked and hashed: now, unless it was read before."""
         if isinstance(self._rows, CheckedRows):
-            sha256 = self._rows.finish()
-            made = replace(self._provenance, sha256=sha256.hexdigest())
-            if self._trimmed is not None:
-                for block in blocks(self._trimmed, first=made.shape[0]):
-                    sha256.update(block.data.cast("B"))
-                made = replace(made, tensor_sha256=sha256.hexdigest())
+            sha256, tensor_sha256 = self._rows.finish()
             parts = tuple(asdict(part.provenance) | {"scale": scale} for part, scale in self._parts)
-            self._provenance = replace(made, parts=parts)
-            self._rows, self._trimmed, self._parts = self._rows.rows, None, ()
+            self._provenance = replace(self._provenance, sha256=sha256, tensor_sha256=tensor_sha256, parts=parts)
+            self._rows, self._parts = self._rows.rows, ()
 
     @property
     def provenance(self) -> Provenance:
         """Where the table comes from, and what it is."""
-        self._settle()
+        self._finish_check()
         return self._provenance
 
     @cached_property
@@ -141,23 +98,24 @@ class Codebook:
         """The token table, [V, D], mapped. Treat it as read-only: writes stay private to this process."""
         import torch
 
-        # Made during encode, it would be an inference tensor, which no later training step could use.
-        with torch.inference_mode(False):
-            weight = torch.from_numpy(self._mapped())
-            return weight.view(torch.bfloat16) if self.dtype == "bfloat16" else weight
-
-    def _mapped(self) -> Table:
-        """The table as one array; joined and dequantised ones are written to a file of their own first."""
         rows = self._rows.rows if isinstance(self._rows, CheckedRows) else self._rows
         if not isinstance(rows, ArrayRows) and not (self._file and self._file.is_still_there()):
+            # A concatenated or dequantized table is in no file yet.
             scratch = Path(tempfile.mkdtemp(prefix="wordllama-st-"))
             weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
             self._save_table(scratch / WEIGHT_FILE)
-        self._settle()
+        self._finish_check()
         if not isinstance(self._rows, ArrayRows):
-            assert self._file is not None
-            self._rows = ArrayRows(stored_tensor(self._file.path, TENSOR_NAME).map(), self.dtype)
-        return self._rows.table
+            self._rows = self._mapped_file()
+        # Made during encode, it would be an inference tensor, which no later training step could use.
+        with torch.inference_mode(False):
+            weight = torch.from_numpy(self._rows.table)
+            return weight.view(torch.bfloat16) if self.dtype == "bfloat16" else weight
+
+    def _mapped_file(self) -> ArrayRows:
+        assert self._file is not None
+        stored = stored_tensor(self._file.path, TENSOR_NAME)
+        return ArrayRows(stored.map(), stored.dtype)
 
     @property
     def dtype(self) -> str:
@@ -198,7 +156,7 @@ class Codebook:
                 - the id of a model on the Hub, ``"org/model"``; only the table's own bytes are fetched of its weights,
                 - a directory with a transformers checkpoint: config.json, a tokenizer and safetensors weights, in
                   one file or in shards with an index,
-                - a .gguf file (dequantised to float32 if it is quantised; needs the extra ``gguf``),
+                - a .gguf file (dequantized to float32 if it is quantized; needs the extra ``gguf``),
                 - a directory that :meth:`save` wrote, or a trained model that has one inside,
                 - a directory with a static model, as :func:`~wordllama_st.bake` writes it,
                 - the name of a released model, such as the embedded ``"wordllama-l2-supercat-256"``.
@@ -224,9 +182,9 @@ class Codebook:
                 return cls.load(own)
         found = find_table(source, tensor_name=tensor_name, revision=revision, token=token)
         codebook = cls.__new__(cls)
-        codebook._set_found(found, zero_added_tokens=zero_added_tokens)
+        codebook._set(*_fit(found, zero_added_tokens=zero_added_tokens))
         if check:
-            codebook._settle()
+            codebook._finish_check()
         return codebook
 
     @classmethod
@@ -251,67 +209,55 @@ class Codebook:
         """
         if not codebooks:
             raise ArgumentError("There is nothing to join.")
-        parts = tuple(codebook._rows for codebook in codebooks)
         names = [codebook._provenance.source or f"table {number}" for number, codebook in enumerate(codebooks, 1)]
         special = [codebook._provenance.special_tokens for codebook in codebooks]
         tolerated = check_vocabularies([codebook.tokenizer for codebook in codebooks], special, names)
-        scales = check_scales(scale, parts)
-        rows = JoinedRows(parts, scales, codebooks[0].num_embeddings, common_dtype([part.dtype for part in parts]))
+        first = codebooks[0]
+        rows = ConcatenatedRows([codebook._rows for codebook in codebooks], scale, first.num_embeddings)
         provenance = Provenance(
             " + ".join(names), None, rows.shape, rows.dtype, "", tolerated=tolerated, special_tokens=special[0]
         )
         joined = cls.__new__(cls)
         # The parts are checked where they are read, and so is what scaling makes of them.
-        joined._set(CheckedRows(rows, explain=None), codebooks[0].tokenizer, provenance)
-        joined._parts = tuple(zip(codebooks, scales, strict=True))
+        joined._set(CheckedRows(rows, explain=None), first.tokenizer, provenance)
+        joined._parts = tuple(zip(codebooks, rows.scales, strict=True))
         return joined
 
     @classmethod
-    def load(cls, directory: str | Path) -> Codebook:
+    def load(cls, source: str | Path) -> Codebook:
         """Open a codebook that :meth:`save` wrote; its table is mapped, not read.
 
         Raises:
             CodebookNotFoundError: If the directory lacks one of the codebook's files.
             CodebookError: If they do not fit together.
         """
-        directory = Path(directory)
+        directory = Path(source)
         for name in (PROVENANCE_FILE, WEIGHT_FILE, TOKENIZER_FILE):
             if not (directory / name).is_file():
                 raise CodebookNotFoundError(f"{directory} is no saved codebook: it has no {name}.")
-        try:
-            fields = json.loads((directory / PROVENANCE_FILE).read_text(encoding="utf-8"))
-            provenance = Provenance(
-                **fields
-                | {
-                    key: tuple(fields[key])
-                    for key in ("shape", "parts", "special_tokens", "tolerated")
-                    if key in fields
-                }
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise CodebookError(f"{directory / PROVENANCE_FILE} is not a codebook's provenance: {error}.") from error
-        stored = stored_tensor(directory / WEIGHT_FILE, TENSOR_NAME)
-        if (stored.shape, stored.dtype) != (provenance.shape, provenance.dtype):
+        provenance = Provenance.read(directory / PROVENANCE_FILE)
+        found = open_table(directory / WEIGHT_FILE, directory / TOKENIZER_FILE, str(directory))
+        if (found.rows.shape, found.rows.dtype) != (provenance.shape, provenance.dtype):
             raise CodebookError(
-                f"{stored.path} holds a {stored.dtype} table of shape {list(stored.shape)}, but {PROVENANCE_FILE} "
-                f"speaks of {provenance.dtype} and {list(provenance.shape)}: the files belong to different codebooks."
+                f"{directory / WEIGHT_FILE} holds a {found.rows.dtype} table of shape {list(found.rows.shape)}, but "
+                f"{PROVENANCE_FILE} speaks of {provenance.dtype} and {list(provenance.shape)}: the files belong to "
+                f"different codebooks."
             )
+        found.check_ids()
         codebook = cls.__new__(cls)
-        tokenizer = load_tokenizer(directory / TOKENIZER_FILE)
-        rows = ArrayRows(stored.map(), stored.dtype)
-        _check_ids(FoundTable(rows, tokenizer, str(directory)), zero_added_tokens=False)
-        codebook._set(rows, plain_tokenizer(tokenizer), provenance, file=OwnFile.at(stored.path))
+        codebook._set(found.rows, plain_tokenizer(found.tokenizer), provenance)
+        codebook._file = OwnFile.at(directory / WEIGHT_FILE)
         return codebook
 
-    def save(self, directory: str | Path, *, overwrite: bool = False, show_progress_bar: bool | None = None) -> None:
+    def save(self, path: str | Path, *, overwrite: bool = False, show_progress_bar: bool | None = None) -> None:
         """Write the codebook as a directory of codebook.safetensors, tokenizer.json and codebook.json.
 
         The directory appears when it is complete.
 
         Args:
-            directory: Where to.
+            path: Where to.
             overwrite: Whether to replace what is there.
-            show_progress_bar: None shows it when this package logs at INFO, as the library does.
+            show_progress_bar: None shows it when this package logs at INFO, as sentence-transformers does.
 
         Raises:
             OutputExistsError: If the directory has content and ``overwrite`` is not set.
@@ -319,20 +265,20 @@ class Codebook:
         """
         if show_progress_bar is None:
             show_progress_bar = logger.isEnabledFor(logging.INFO)
-        with staged_directory(directory, overwrite=overwrite) as staging:
+        with staged_directory(path, overwrite=overwrite) as staging:
             self.save_files(staging, show_progress_bar=show_progress_bar)
-        self._file = OwnFile.at(Path(directory) / WEIGHT_FILE)
+        self._file = OwnFile.at(Path(path) / WEIGHT_FILE)
 
-    def save_files(self, directory: Path, *, show_progress_bar: bool = False) -> None:
+    def save_files(self, path: Path, *, show_progress_bar: bool = False) -> None:
         """Put the codebook's three files into a directory that exists.
 
         The table is hard-linked where it already has a file of its own, so that a checkpoint costs no second copy.
         """
-        self._save_table(directory / WEIGHT_FILE, show_progress_bar)
-        with staged_file(directory / TOKENIZER_FILE) as path:
-            path.write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
-        with staged_file(directory / PROVENANCE_FILE) as path:
-            path.write_text(json.dumps(asdict(self.provenance), indent=2) + "\n", encoding="utf-8")
+        self._save_table(path / WEIGHT_FILE, show_progress_bar)
+        with staged_file(path / TOKENIZER_FILE) as staging:
+            staging.write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
+        with staged_file(path / PROVENANCE_FILE) as staging:
+            self.provenance.write(staging)
 
     def _save_table(self, path: Path, show_progress_bar: bool = False) -> None:
         if self._file is not None and self._file.is_still_there():
@@ -341,16 +287,15 @@ class Codebook:
             with suppress(OSError), staged_file(path) as staging:  # another file system, or one without links
                 os.link(self._file.path, staging)
         if self._file is None or OwnFile.at(path) != self._file:
-            shape = self._provenance.shape
-            total = table_bytes(self.dtype, shape)
+            total = table_bytes(self.dtype, self._rows.shape)
             with tqdm(desc="Writing", total=total, unit="B", unit_scale=True, disable=not show_progress_bar) as bar:
 
                 def chunks() -> Iterator[memoryview]:
-                    for block in ahead(blocks(self._rows)):
+                    for block in prefetched(blocks(self._rows)):
                         yield block.data.cast("B")
                         bar.update(block.nbytes)
 
-                write_tensor(path, TENSOR_NAME, self.dtype, shape, chunks())
+                write_tensor(path, TENSOR_NAME, self.dtype, self._rows.shape, chunks())
         # The newest file is the one that lives longest: old checkpoints are what a training run deletes.
         self._file = OwnFile.at(path)
 
@@ -359,7 +304,7 @@ class Codebook:
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process maps the same file instead of being sent the table."""
-        self._settle()
+        self._finish_check()
         state = {key: value for key, value in self.__dict__.items() if key != "weight"}
         if self._file is not None and self._file.is_still_there():
             del state["_rows"]
@@ -368,75 +313,33 @@ class Codebook:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if "_rows" not in state:
-            stored = stored_tensor(state["_file"].path, TENSOR_NAME)
-            self._rows = ArrayRows(stored.map(), stored.dtype)
+            self._rows = self._mapped_file()
 
     def __repr__(self) -> str:
         source = f", source={self._provenance.source!r}" if self._provenance.source else ""
         return f"Codebook([{self.num_embeddings}, {self.embedding_dim}] {self.dtype}{source})"
 
 
-def _check_ids(found: FoundTable, zero_added_tokens: bool) -> None:
-    """Refuse a tokenizer with ids that the table has no row for."""
-    rows = found.rows.shape[0]
-    beyond = tokens_without_row(found.tokenizer, rows)
-    added = {token.content for token in found.tokenizer.get_added_tokens_decoder().values()}
-    if zero_added_tokens:
-        beyond = [(token, token_id) for token, token_id in beyond if token not in added]
-    if beyond:
-        mend = (
-            "Give added tokens rows of zeros with zero_added_tokens (--zero-added-tokens)."
-            if all(token in added for token, _ in beyond)
-            else "Use the tokenizer that the model was trained with."
-        )
-        raise CodebookError(
-            f"The table of {found.source or 'this codebook'} has {rows} rows, but its tokenizer has ids "
-            f"beyond them: {', '.join(f'{token!r} ({token_id})' for token, token_id in beyond[:10])}"
-            f"{f' and {len(beyond) - 10} more' if len(beyond) > 10 else ''}. {mend}"
+def _fit(found: FoundTable, *, zero_added_tokens: bool = False) -> tuple[CheckedRows, Tokenizer, Provenance]:
+    """Give a table a row for every id of its tokenizer and no others; reading it, some time, will check it."""
+    found.check_ids(zero_added_tokens)
+    source, tokenizer, rows = found.source or None, found.tokenizer, found.rows
+    there, wanted = rows.shape[0], num_token_ids(tokenizer)
+    if isinstance(rows, ArrayRows) and there > wanted:
+        rows = ArrayRows(rows.table[:wanted], rows.dtype)
+    elif there != wanted:
+        rows = ConcatenatedRows([rows], None, wanted)
+
+    def explain(row: int) -> str:
+        return (
+            f"Row {row} ({tokenizer.id_to_token(row)!r}) of the table in {source or 'memory'} is not finite. "
+            f"The checkpoint is damaged, or was saved by a run that diverged."
         )
 
-
-def _as_rows(weight: torch.Tensor) -> ArrayRows:
-    """A tensor's memory as rows [V, D]."""
-    import torch
-
-    dtype = str(weight.dtype).removeprefix("torch.")
-    if weight.ndim != 2 or 0 in weight.shape or dtype not in STORAGE_DTYPES:
-        raise CodebookError(
-            f"A token table is [V, D] of {', '.join(STORAGE_DTYPES)}; this is {list(weight.shape)} of {dtype}."
-        )
-    weight = weight.detach().cpu().contiguous()
-    return ArrayRows((weight.view(torch.uint16) if dtype == "bfloat16" else weight).numpy(), dtype)
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a token table comes from.
-
-    Attributes:
-        source: The released name, checkpoint, file or repository it was read from; None for a tensor in memory.
-        tensor_name: Its key there.
-        shape: (V, D).
-        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``.
-        sha256: Of the table's bytes.
-        commit: Of the repository, if it comes from the Hub.
-        trimmed_rows: Rows behind the tokenizer's last id that the model has, and the table has not.
-        tensor_sha256: Of the tensor's bytes with these rows; None where there are none.
-        zero_rows: Rows of zeros, for added tokens that the model has no row for.
-        parts: Where the tables come from that a joined one has side by side, with what each was multiplied by.
-        special_tokens: The tokens that stand for no text, and that no text has.
-        tolerated: The special tokens in which the parts' vocabularies differ.
-    """
-
-    source: str | None
-    tensor_name: str | None
-    shape: tuple[int, int]
-    dtype: str
-    sha256: str
-    commit: str | None = None
-    trimmed_rows: int = 0
-    tensor_sha256: str | None = None
-    zero_rows: int = 0
-    parts: tuple[dict[str, object], ...] = ()
-    special_tokens: tuple[str, ...] = ()
-    tolerated: tuple[str, ...] = ()
+    provenance = Provenance(
+        source, found.tensor_name, rows.shape, rows.dtype, "", found.commit,
+        special_tokens=tuple(sorted(special_tokens(tokenizer))),
+        trimmed_rows=max(0, there - wanted), zero_rows=max(0, wanted - there),
+    )  # fmt: skip
+    checked = CheckedRows(rows, explain, uncut=found.rows if there > wanted else None)
+    return checked, text_tokenizer(tokenizer), provenance

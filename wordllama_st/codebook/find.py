@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from wordllama_st.codebook.checkpoint import CheckpointFiles, LocalFiles, locate_table
-from wordllama_st.codebook.found_table import FoundTable
-from wordllama_st.codebook.token_table import ArrayRows
+from wordllama_st.codebook.checkpoint import Checkpoint
+from wordllama_st.codebook.token_table import ArrayRows, FoundTable
 from wordllama_st.codebook.tokenizer_files import find_tokenizer
-from wordllama_st.errors import CodebookNotFoundError
 from wordllama_st.static import released
 from wordllama_st.static.formats import sentence_transformers as static_format
 from wordllama_st.storage.safetensors_file import TENSOR_NAME, stored_tensor
@@ -38,54 +36,29 @@ def find_table(
 
         return open_gguf(path, tensor_name)
     if path.exists():
-        return _in_directory(path, tensor_name)
-    if released.is_released(name):
-        return _released(name, tensor_name, revision, token)
-    if not _may_be_repository(name):
-        raise CodebookNotFoundError(
-            f"There is no directory {source}, and no released model or repository on the Hub has such a name."
-        )
-    # Importing the Hub client takes a tenth of a second, which local files need not wait for.
-    from wordllama_st.codebook.hub import HubFiles
+        if tensor_name is None and (path / WEIGHT_FILE).is_file():
+            return open_table(path / WEIGHT_FILE, path / TOKENIZER_FILE, str(path))
+        if tensor_name is None and (static := static_format.find(path)) is not None:
+            return open_table(*static, str(path))
+        checkpoint = Checkpoint(path)
+    elif released.is_released(name):
+        files = released.fetch(name, revision=revision, token=token)
+        found = open_table(files.weights, files.tokenizer, name, tensor_name or TENSOR_NAME)
+        # The first columns of a Matryoshka table are its shorter selves.
+        columns = found.rows.block(0, found.rows.shape[0])[:, : files.model.dim]
+        return replace(found, rows=ArrayRows(np.ascontiguousarray(columns), found.rows.dtype))
+    else:
+        # Importing the Hub client takes a tenth of a second, which local files need not wait for.
+        from wordllama_st.codebook.hub import HubCheckpoint
 
-    return _in_checkpoint(HubFiles(name, revision, token), tensor_name)
-
-
-def _in_directory(directory: Path, tensor_name: str | None) -> FoundTable:
-    if (directory / WEIGHT_FILE).is_file() and tensor_name is None:
-        stored = stored_tensor(directory / WEIGHT_FILE, TENSOR_NAME)
-        tokenizer = load_tokenizer(directory / TOKENIZER_FILE)
-        return FoundTable(ArrayRows(stored.map(), stored.dtype), tokenizer, str(directory), stored.name)
-    static = static_format.find(directory)
-    if static is not None and tensor_name is None:
-        stored = stored_tensor(static[0], TENSOR_NAME)
-        return FoundTable(ArrayRows(stored.map(), stored.dtype), load_tokenizer(static[1]), str(directory), stored.name)
-    return _in_checkpoint(LocalFiles(directory), tensor_name)
-
-
-def _in_checkpoint(files: CheckpointFiles, tensor_name: str | None) -> FoundTable:
-    stored, architecture = locate_table(files, tensor_name)
+        checkpoint = HubCheckpoint(name, revision, token)
+    stored, architecture = checkpoint.find_table(tensor_name)
     rows = ArrayRows(stored.map(), stored.dtype)
-    return FoundTable(rows, find_tokenizer(files), files.name, stored.name, architecture, files.commit)
+    tokenizer = find_tokenizer(checkpoint)
+    return FoundTable(rows, tokenizer, checkpoint.name, stored.name, architecture, checkpoint.commit)
 
 
-def _released(name: str, tensor_name: str | None, revision: str | None, token: bool | str | None) -> FoundTable:
-    files = released.fetch(name, revision=revision, token=token)
-    stored = stored_tensor(files.weights, tensor_name or TENSOR_NAME)
-    # The first columns of a Matryoshka table are its shorter selves.
-    table = np.ascontiguousarray(stored.map()[:, : files.model.dim])
-    return FoundTable(ArrayRows(table, stored.dtype), load_tokenizer(files.tokenizer), name, stored.name)
-
-
-def _may_be_repository(name: str) -> bool:
-    """Whether a name can be that of a Hub repository, and was not meant as a path."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils._validators import validate_repo_id
-
-    if name.startswith((".", "~", os.sep)) or os.path.altsep == "\\":
-        return False
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return True
+def open_table(weights: Path, tokenizer: Path, source: str, tensor_name: str = TENSOR_NAME) -> FoundTable:
+    """Map a tensor of a safetensors file, and read its tokenizer.json."""
+    stored = stored_tensor(weights, tensor_name)
+    return FoundTable(ArrayRows(stored.map(), stored.dtype), load_tokenizer(tokenizer), source, tensor_name)

@@ -13,16 +13,14 @@ import math
 import os
 import re
 import struct
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wordllama_st.codebook.found_table import FoundTable
 from wordllama_st.codebook.gguf_tokenizer import TOKENS, tokenizer_from_metadata
-from wordllama_st.codebook.token_table import ArrayRows, Rows
+from wordllama_st.codebook.token_table import ArrayRows, FoundTable, Rows
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, require
 from wordllama_st.storage.safetensors_file import STORAGE_DTYPES, Table
 
@@ -44,8 +42,7 @@ _MIN_PAIR, _MIN_TENSOR, _MIN_STRING, _MIN_ARRAY = 13, 24, 8, 12
 _MAX_DEPTH, _MAX_DIMENSIONS = 4, 4
 
 
-@dataclass(frozen=True)
-class GgufTensor:
+class GgufTensor(NamedTuple):
     """A tensor's type by the format's number, shape [outermost, ...] and first byte from the start of the file."""
 
     kind: int
@@ -53,38 +50,33 @@ class GgufTensor:
     offset: int
 
 
-@dataclass(frozen=True)
-class GgufHeader:
+class GgufHeader(NamedTuple):
     """What a file says before its tensors: key-values, arrays of them as lists or NumPy arrays, and tensors."""
 
     metadata: dict[str, Any]
     tensors: dict[str, GgufTensor]
 
 
-@dataclass(frozen=True)
-class QuantizedRows:
+class QuantizedRows(Rows):
     """The rows of a quantized table: mapped as they are, [V, bytes of a row], dequantized when they are asked for."""
 
-    raw: Table
-    kind: GGMLQuantizationType
-    shape: tuple[int, int]
-    dtype: str = "float32"
+    def __init__(self, raw: Table, kind: GGMLQuantizationType, shape: tuple[int, int]) -> None:
+        super().__init__(shape, "float32")
+        self._raw, self._kind = raw, kind
 
     def block(self, start: int, stop: int) -> Table:
         from gguf.quants import dequantize
 
-        raw = np.ascontiguousarray(self.raw[start:stop])
+        raw = np.ascontiguousarray(self._raw[start:stop])
         if not len(raw):  # some of the package's types stumble over no rows
             return np.empty((0, self.shape[1]), np.float32)
-        return np.ascontiguousarray(dequantize(raw, self.kind), dtype=np.float32)
+        return np.ascontiguousarray(dequantize(raw, self._kind), dtype=np.float32)
 
 
 def open_gguf(path: Path, tensor_name: str | None = None) -> FoundTable:
     """Find the token table of a GGUF file, and build the tokenizer that its metadata describes.
 
-    Args:
-        path: The file; of a model that is split into several, any of them.
-        tensor_name: The table's name in it; ``token_embd.weight`` by default.
+    Any file will do of a model that is split into several. The table is ``token_embd.weight``, if no other is named.
 
     Raises:
         MissingExtraError: If the ``gguf`` package is not installed.
@@ -151,9 +143,7 @@ def _rows(path: Path, name: str, tensor: GgufTensor) -> Rows:
     try:
         dequantize(np.zeros((1, byte_shape[1]), np.uint8), kind)
     except NotImplementedError as error:
-        raise CodebookError(
-            f"{name!r} in {path} is stored as {kind.name}, which the gguf package cannot read."
-        ) from error
+        raise CodebookError(f"{name!r} in {path} is stored as {kind.name}, which gguf cannot read.") from error
     return QuantizedRows(np.memmap(path, np.uint8, mode="c", offset=tensor.offset, shape=byte_shape), kind, shape)
 
 
@@ -178,9 +168,8 @@ class _HeaderReader:
         self._size = self._left = os.fstat(file.fileno()).st_size
 
     def read(self) -> GgufHeader:
-        if self._left < 8 or self._file.read(4) != b"GGUF":
+        if self._size < 8 or self._take(4, "the beginning") != b"GGUF":
             raise self._fault("it does not begin with GGUF and a version")
-        self._left -= 4
         version = self._scalar("I", "the version")
         if version not in VERSIONS:
             # The version is the only thing that tells the byte order.
@@ -189,66 +178,61 @@ class _HeaderReader:
         tensor_count, pair_count = self._count(_MIN_TENSOR, "tensors"), self._count(_MIN_PAIR, "key-values")
         metadata: dict[str, Any] = {}
         for index in range(pair_count):
-            key = self._text(self._string(f"key {index}"), f"key {index}")
+            key = self._string(f"key {index}")
             if key in metadata:
                 raise self._fault(f"it has the key {key!r} twice")
             kind = self._scalar("I", f"the type of {key!r}")
             if key == "general.alignment" and kind != _UINT32:
                 raise self._fault(f"{key!r} is of type {kind}, not an unsigned 32-bit number")
-            value = self._value(kind, repr(key))
-            metadata[key] = self._text(value, repr(key)) if key.startswith(("general.", "tokenizer.")) else value
+            # What is of no use here may be in any encoding.
+            encoding = "utf-8" if key.startswith(("general.", "tokenizer.")) else "latin-1"
+            metadata[key] = self._value(kind, repr(key), encoding)
         alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
         if alignment == 0 or alignment & (alignment - 1):
             raise self._fault(f"its alignment is {alignment}, which is no power of two")
-        return GgufHeader(metadata, self._tensors(tensor_count, alignment))
-
-    def _tensors(self, count: int, alignment: int) -> dict[str, GgufTensor]:
         tensors: dict[str, GgufTensor] = {}
-        for index in range(count):
-            what = f"the name of tensor {index}"
-            name = self._text(self._string(what), what)
+        for index in range(tensor_count):
+            name = self._string(f"the name of tensor {index}")
             if name in tensors:
                 raise self._fault(f"it has the tensor {name!r} twice")
-            dimensions = self._scalar("I", f"the dimensions of {name!r}")
-            if not 1 <= dimensions <= _MAX_DIMENSIONS:
-                raise self._fault(f"{name!r} has {dimensions} dimensions; a tensor has one to {_MAX_DIMENSIONS}")
-            shape = tuple(self._scalar("Q", f"the dimensions of {name!r}") for _ in range(dimensions))[::-1]
-            kind = self._scalar("I", f"the type of {name!r}")
-            offset = self._scalar("Q", f"the offset of {name!r}")
-            if offset % alignment:
-                raise self._fault(f"{name!r} lies at offset {offset}, which is no multiple of {alignment}")
-            tensors[name] = GgufTensor(kind, shape, offset)
+            tensors[name] = self._tensor(name, alignment)
         start = -(-self._file.tell() // alignment) * alignment
-        tensors = {name: GgufTensor(t.kind, t.shape, start + t.offset) for name, t in tensors.items()}
+        tensors = {name: tensor._replace(offset=start + tensor.offset) for name, tensor in tensors.items()}
+        self._check_places(tensors)
+        return GgufHeader(metadata, tensors)
+
+    def _tensor(self, name: str, alignment: int) -> GgufTensor:
+        dimensions = self._scalar("I", f"the dimensions of {name!r}")
+        if not 1 <= dimensions <= _MAX_DIMENSIONS:
+            raise self._fault(f"{name!r} has {dimensions} dimensions; a tensor has one to {_MAX_DIMENSIONS}")
+        shape = tuple(self._scalar("Q", f"the dimensions of {name!r}") for _ in range(dimensions))[::-1]
+        kind, offset = self._scalar("I", f"the type of {name!r}"), self._scalar("Q", f"the offset of {name!r}")
+        if offset % alignment:
+            raise self._fault(f"{name!r} lies at offset {offset}, which is no multiple of {alignment}")
+        return GgufTensor(kind, shape, offset)
+
+    def _check_places(self, tensors: dict[str, GgufTensor]) -> None:
+        from gguf import GGML_QUANT_SIZES
+
+        sizes = {int(kind): size for kind, size in GGML_QUANT_SIZES.items()}
         position, before = 0, ""
         for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].offset, math.prod(item[1].shape))):
             if tensor.offset < position:
                 raise self._fault(f"{name!r} overlaps {before!r}")
-            position, before = tensor.offset + self._byte_size(name, tensor), name
-            if position > self._size:
-                raise self._fault(
-                    f"{name!r} ends at byte {position:,}, and the file at {self._size:,}: it is cut short"
-                )
-        return tensors
+            # Of a type newer than the package nobody can say how large it is, and it matters only if it is the table.
+            block, size = sizes.get(tensor.kind, (1, 0))
+            if (row := tensor.shape[-1]) % block:
+                raise self._fault(f"the rows of {name!r} have {row} numbers, no multiple of its block, {block}")
+            end = tensor.offset + math.prod(tensor.shape) // block * size
+            if end > self._size:
+                raise self._fault(f"{name!r} ends at byte {end:,}, and the file at {self._size:,}: it is cut short")
+            position, before = end, name
 
-    def _byte_size(self, name: str, tensor: GgufTensor) -> int:
-        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-
-        try:
-            block, size = GGML_QUANT_SIZES[GGMLQuantizationType(tensor.kind)]
-        except (ValueError, KeyError):
-            return 0  # newer than the package: nobody can say, and it matters only if it is the table
-        if tensor.shape[-1] % block:
-            raise self._fault(
-                f"the rows of {name!r} have {tensor.shape[-1]} numbers, no multiple of its block, {block}"
-            )
-        return math.prod(tensor.shape) // block * size
-
-    def _value(self, kind: int, what: str, depth: int = 0) -> Any:
+    def _value(self, kind: int, what: str, encoding: str, depth: int = 0) -> Any:
         if kind in _SCALARS:
             return self._scalar(_SCALARS[kind], what)
         if kind == _STRING:
-            return self._string(what)
+            return self._string(what, encoding)
         if kind != _ARRAY:
             raise self._fault(f"{what} is of type {kind}, which the format does not have")
         if depth == _MAX_DEPTH:
@@ -259,20 +243,14 @@ class _HeaderReader:
             count = self._count(dtype.itemsize, f"elements of {what}")
             return np.frombuffer(self._take(count * dtype.itemsize, what), dtype)
         count = self._count(_MIN_STRING if kind == _STRING else _MIN_ARRAY, f"elements of {what}")
-        return [self._value(kind, what, depth + 1) for _ in range(count)]
+        return [self._value(kind, what, encoding, depth + 1) for _ in range(count)]
 
-    def _string(self, what: str) -> bytes:
+    def _string(self, what: str, encoding: str = "utf-8") -> str:
         length = self._scalar("Q", what)
         if length > self._left:
             raise self._fault(f"a string of {length:,} bytes in {what} ends beyond the end of the file")
-        return self._take(length, what)
-
-    def _text(self, value: Any, what: str) -> Any:
-        """A value with its strings decoded. (Those of keys that are of no use here may be in any encoding.)"""
         try:
-            if isinstance(value, list):
-                return [item.decode() if isinstance(item, bytes) else item for item in value]
-            return value.decode() if isinstance(value, bytes) else value
+            return self._take(length, what).decode(encoding)
         except UnicodeDecodeError as error:
             raise self._fault(f"{what} is not UTF-8") from error
 

@@ -15,12 +15,7 @@ from typing import Any
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from wordllama_st.codebook.charsmap import (
-    has_sound_charsmap,
-    is_sound_charsmap,
-    panics_are_errors,
-    sentencepiece_normalizers,
-)
+from wordllama_st.codebook.charsmap import check_charsmaps, is_sound_charsmap, normalizer_steps, panics_are_errors
 from wordllama_st.errors import CodebookError, reason
 
 _PREFIX = "tokenizer.ggml."
@@ -86,21 +81,17 @@ class _Vocabulary:
                 raise self.fault("token_type", f"has {len(self.types)} entries for {len(tokens)} tokens")
         if self.get("model") in ("llama", "t5"):
             # These are looked for in the text as it is, before its spaces are replaced.
-            tokens = [
-                token.replace(_SPACE, " ") if kind == _USER_DEFINED else token
-                for token, kind in zip(tokens, self.types, strict=True)
-            ]
+            typed = zip(tokens, self.types, strict=True)
+            tokens = [token.replace(_SPACE, " ") if kind == _USER_DEFINED else token for token, kind in typed]
         # As llama.cpp: no text leads to an empty token, but its row is there.
         self.tokens = [token or f"[EMPTY_{index}]" for index, token in enumerate(tokens)]
         self.ids = {token: index for index, token in enumerate(self.tokens)}
         if len(self.ids) < len(self.tokens):
             twice = next(token for index, token in enumerate(self.tokens) if self.ids[token] != index)
             raise self.fault("tokens", f"has {twice[:80]!r} twice")
-        unknown = self.get("unknown_token_id")
-        if not isinstance(unknown, int) or not 0 <= unknown < len(self.tokens):
-            unknown = self.types.index(_UNKNOWN) if _UNKNOWN in self.types else None
-        self.unknown: int | None = unknown
-        self.unknown_token = None if unknown is None else self.tokens[unknown]
+        self.unknown: int | None = self.get("unknown_token_id")
+        if not isinstance(self.unknown, int) or not 0 <= self.unknown < len(self.tokens):
+            self.unknown = self.types.index(_UNKNOWN) if _UNKNOWN in self.types else None
 
     def get(self, key: str, default: Any = None) -> Any:
         return self._metadata.get(_PREFIX + key, default)
@@ -123,20 +114,12 @@ class _Vocabulary:
             raise self.fault("scores", f"has not one number for each of {len(self.tokens)} tokens")
         return [float(score) for score in scores]
 
-    def of_types(self, *types: int) -> list[str]:
-        """The tokens of some types, in the order of their ids."""
-        return [token for token, kind in zip(self.tokens, self.types, strict=True) if kind in types]
-
     def fault(self, key: str, fault: str) -> CodebookError:
         return _fault(self._where, _PREFIX + key, fault)
 
 
 def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
-    """Build a tokenizer whose ids are the positions in the metadata's list of tokens.
-
-    Args:
-        metadata: A GGUF file's key-values, arrays as lists of str or NumPy arrays.
-        where: The file, for errors.
+    """Build a tokenizer whose ids are the positions in the list of tokens of the key-values of the file ``where``.
 
     Raises:
         CodebookError: If a key is missing or not what it should be, or names a kind that is not known here.
@@ -145,10 +128,9 @@ def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
         try:
             with panics_are_errors():
                 tokenizer = Tokenizer.from_str(metadata[_HUGGINGFACE])
+                check_charsmaps(tokenizer)
         except Exception as error:  # the library raises bare Exception
             raise _fault(where, _HUGGINGFACE, f"is no tokenizer that can be read: {reason(error)}") from error
-        if not has_sound_charsmap(tokenizer):
-            raise _fault(where, _HUGGINGFACE, "has a damaged precompiled_charsmap")
         return tokenizer
     model = metadata.get(f"{_PREFIX}model")
     if not isinstance(model, str) or model not in _BUILDERS:
@@ -162,10 +144,10 @@ def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
         raise
     except Exception as error:  # the library raises bare Exception
         raise CodebookError(f"The {model!r} tokenizer in {where} cannot be built: {reason(error)}.") from error
-    for special, types in ((True, (_UNKNOWN, _CONTROL)), (False, (_USER_DEFINED,))):
-        tokenizer.add_tokens(
-            [AddedToken(token, special=special, normalized=False) for token in vocabulary.of_types(*types)]
-        )
+    typed = list(zip(vocabulary.tokens, vocabulary.types, strict=True))
+    for special, kinds in ((True, (_UNKNOWN, _CONTROL)), (False, (_USER_DEFINED,))):
+        named = [token for token, kind in typed if kind in kinds]
+        tokenizer.add_tokens([AddedToken(token, special=special, normalized=False) for token in named])
     if tokenizer.get_vocab_size(with_added_tokens=True) != len(vocabulary.tokens):
         raise vocabulary.fault("tokens", "has special tokens that are not what its tokenizer makes of them")
     return tokenizer
@@ -187,29 +169,23 @@ def _byte_level(vocabulary: _Vocabulary) -> Tokenizer:
             raise vocabulary.fault("merges", f"has {merge[:80]!r}, which is no pair of tokens")
         merges.append((left, right))
     tokenizer = Tokenizer(models.BPE(vocabulary.ids, merges, ignore_merges=name in _IGNORE_MERGES))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            *(pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in _BY_NAME[name]),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
+    steps: list[Any] = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in _BY_NAME[name]]
+    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Sequence(steps), decoders.ByteLevel()
     return tokenizer
 
 
 def _sentencepiece_bpe(vocabulary: _Vocabulary) -> Tokenizer:
     """Llama's kind: merges of characters, the best-scored token first; bytes where a character has no token."""
-    model = models.BPE(
-        vocabulary.ids, _merges(vocabulary), unk_token=vocabulary.unknown_token, fuse_unk=True, byte_fallback=True
-    )
-    tokenizer = Tokenizer(model)
-    prefix = vocabulary.get("add_space_prefix", True)
-    prepend = [normalizers.Prepend(_SPACE)] if prefix else []
-    tokenizer.normalizer = normalizers.Sequence([*prepend, normalizers.Replace(" ", _SPACE)])
-    strip = [decoders.Strip(" ", 1, 0)] if prefix else []
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
-    )
+    unknown = None if vocabulary.unknown is None else vocabulary.tokens[vocabulary.unknown]
+    merges = _merges(vocabulary)
+    tokenizer = Tokenizer(models.BPE(vocabulary.ids, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
+    normalizing: list[Any] = [normalizers.Replace(" ", _SPACE)]
+    decoding: list[Any] = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if vocabulary.get("add_space_prefix", True):
+        normalizing.insert(0, normalizers.Prepend(_SPACE))
+        decoding.append(decoders.Strip(" ", 1, 0))
+    tokenizer.normalizer, tokenizer.decoder = normalizers.Sequence(normalizing), decoders.Sequence(decoding)
     return tokenizer
 
 
@@ -229,9 +205,8 @@ def _merges(vocabulary: _Vocabulary) -> list[tuple[str, str]]:
 
 def _wordpiece(vocabulary: _Vocabulary) -> Tokenizer:
     """BERT's kind. The file marks the start of a word where BERT marks what is none."""
-    names = map(_bert_token, vocabulary.tokens, vocabulary.types)
-    ids = {name: index for index, name in enumerate(names)}
-    unknown = vocabulary.unknown_token or "[UNK]"
+    ids = {name: index for index, name in enumerate(map(_bert_token, vocabulary.tokens, vocabulary.types))}
+    unknown = "[UNK]" if vocabulary.unknown is None else vocabulary.tokens[vocabulary.unknown]
     if len(ids) < len(vocabulary.tokens) or unknown not in ids:
         raise vocabulary.fault("tokens", f"is no vocabulary of a BERT, which has {unknown!r} and no token twice")
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token=unknown))
@@ -260,7 +235,7 @@ def _unigram(vocabulary: _Vocabulary) -> Tokenizer:
         charsmap = vocabulary.numbers("precompiled_charsmap").astype(np.uint8).tobytes()
         if charsmap and not is_sound_charsmap(charsmap):
             raise vocabulary.fault("precompiled_charsmap", "is damaged")
-    steps = sentencepiece_normalizers(charsmap, bool(vocabulary.get("remove_extra_whitespaces", False)))
+    steps = normalizer_steps(charsmap, bool(vocabulary.get("remove_extra_whitespaces", False)))
     tokenizer.normalizer = normalizers.Sequence(steps)
     scheme = "always" if vocabulary.get("add_space_prefix", True) else "never"
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)

@@ -1,22 +1,41 @@
-"""Token tables that are read some rows at a time, wherever they lie and however large they are.
+"""Token tables that are read a block of rows at a time, wherever they lie and however large they are.
 
-The tables of large models do not fit into memory, and some exist in no file as they are: joined from several, or
-dequantised. All of them can give any of their rows, which is enough to check, hash, write, join and look at one.
+The tables of large models do not fit into memory, and some exist in no file as they are: concatenated from several, or
+dequantized. All of them can give any of their rows, which is enough to check, hash, write and concatenate one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
+from wordllama_st.errors import CodebookError
 from wordllama_st.storage.safetensors_file import CHUNK_BYTES, STORAGE_DTYPES, Table
+from wordllama_st.storage.tokenizer import num_token_ids, tokens_without_row
+
+if TYPE_CHECKING:
+    import torch
+
+#: The exponent bits of each dtype; a number with all of them set is infinite or NaN.
+_EXPONENTS: dict[str, np.unsignedinteger[Any]] = {
+    "float32": np.uint32(0x7F800000),
+    "float16": np.uint16(0x7C00),
+    "bfloat16": np.uint16(0x7F80),
+}
+#: Numbers checked at a time, few enough to stay in a processor's cache.
+_NUMBERS = 2**17
+#: The largest vocabularies have a million tokens. The tokenizers library, writing a vocabulary down, lists the ids that
+#: it lacks: for a single damaged one, gigabytes of them, and where these are not to be had, it ends the process.
+MOST_IDS = 2**24
 
 
-class Rows(Protocol):
+class Rows:
     """A token table [V, D], read some rows at a time.
 
     Attributes:
@@ -24,61 +43,112 @@ class Rows(Protocol):
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``.
     """
 
-    @property
-    def shape(self) -> tuple[int, int]: ...
-
-    @property
-    def dtype(self) -> str: ...
+    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+        self.shape = (shape[0], shape[1])
+        self.dtype = dtype
 
     def block(self, start: int, stop: int) -> Table:
         """Rows ``start`` to ``stop``, [stop - start, D], contiguous; bfloat16 as its uint16 bits."""
-        ...
+        raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class ArrayRows:
+class ArrayRows(Rows):
     """The rows of an array in memory or mapped from a file."""
 
-    table: Table
-    dtype: str
+    def __init__(self, table: Table, dtype: str) -> None:
+        super().__init__(table.shape, dtype)
+        self.table = table
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.table.shape[0], self.table.shape[1]
+    @classmethod
+    def from_tensor(cls, weight: torch.Tensor) -> ArrayRows:
+        """The rows of a tensor [V, D], whose memory they share where it is on the CPU and contiguous.
+
+        Raises:
+            CodebookError: If it is of another shape or dtype.
+        """
+        import torch
+
+        dtype = str(weight.dtype).removeprefix("torch.")
+        if weight.ndim != 2 or 0 in weight.shape or dtype not in STORAGE_DTYPES:
+            raise CodebookError(
+                f"A token table is [V, D] of {', '.join(STORAGE_DTYPES)}; this is {list(weight.shape)} of {dtype}."
+            )
+        weight = weight.detach().cpu().contiguous()
+        return cls((weight.view(torch.uint16) if dtype == "bfloat16" else weight).numpy(), dtype)
 
     def block(self, start: int, stop: int) -> Table:
         return np.ascontiguousarray(self.table[start:stop])
 
 
-@dataclass(frozen=True)
-class FittedRows:
-    """The first rows of a table, and rows of zeros behind them."""
+class CheckedRows(Rows):
+    """A table [V, D] that is checked to be finite, and hashed, the first time it is read from first row to last.
 
-    rows: Rows
-    count: int
+    Every pass over a table of several gigabytes takes as long as copying it. So the pass that writes one is also the
+    one that checks it; :meth:`finish` checks what has not been read by then.
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.count, self.rows.shape[1]
+    Args:
+        rows: The table.
+        explain: The error's text for a row that is not finite; None if the table cannot have one.
+        uncut: The table with the rows that were left out behind these; None if there are none.
+    """
 
-    @property
-    def dtype(self) -> str:
-        return self.rows.dtype
+    def __init__(self, rows: Rows, explain: Callable[[int], str] | None, uncut: Rows | None = None) -> None:
+        super().__init__(rows.shape, rows.dtype)
+        self.rows = rows
+        self._explain, self._uncut = explain, uncut
+        self._read, self._sha256 = 0, hashlib.sha256()
+        # One thread, so that blocks are hashed in order, each while the reader is busy with it.
+        self._hasher = ThreadPoolExecutor(1)
+        self._hashing: Future[None] | None = None
 
     def block(self, start: int, stop: int) -> Table:
-        end = self.rows.shape[0]
-        known = self.rows.block(min(start, end), min(stop, end))
-        zeros = np.zeros((stop - start - len(known), self.shape[1]), dtype=STORAGE_DTYPES[self.dtype])
-        return np.concatenate([known, zeros]) if len(zeros) else known
+        """As the table has it; raises CodebookError if a row of it is not finite."""
+        block = self.rows.block(start, stop)
+        if start == 0 and self._read < self.shape[0]:  # anew, if reading was broken off
+            self._wait()
+            self._read, self._sha256 = 0, hashlib.sha256()
+        if start == self._read < stop:
+            self._wait()
+            self._hashing = self._hasher.submit(self._sha256.update, block.data.cast("B"))
+            if self._explain is not None and (row := first_nonfinite_row(block, self.dtype)) is not None:
+                raise CodebookError(self._explain(start + row))
+            self._read = stop
+        return block
+
+    def finish(self) -> tuple[str, str | None]:
+        """Read the table, unless it has been read.
+
+        Returns:
+            The SHA-256 of the table's bytes, and that of the uncut table's.
+
+        Raises:
+            CodebookError: If a row is not finite.
+        """
+        if self._read < self.shape[0]:
+            for _ in blocks(self):
+                pass
+        self._wait()
+        if self._uncut is None:
+            return self._sha256.hexdigest(), None
+        uncut = self._sha256.copy()
+        for block in blocks(self._uncut, first=self.shape[0]):
+            uncut.update(block.data.cast("B"))
+        return self._sha256.hexdigest(), uncut.hexdigest()
+
+    def _wait(self) -> None:
+        if self._hashing is not None:
+            self._hashing.result()
 
 
-def fitted(rows: Rows, count: int) -> Rows:
-    """A table's first ``count`` rows; rows of zeros behind them where it has fewer."""
-    if count == rows.shape[0]:
-        return rows
-    if isinstance(rows, ArrayRows) and count < rows.shape[0]:
-        return ArrayRows(rows.table[:count], rows.dtype)
-    return FittedRows(rows, count)
+def first_nonfinite_row(block: Table, dtype: str) -> int | None:
+    """The first row of a block [n, D] with a number that is infinite or NaN; None if there is none."""
+    exponent = _EXPONENTS[dtype]
+    bits = block.reshape(-1).view(exponent.dtype)
+    for start in range(0, len(bits), _NUMBERS):
+        odd = (bits[start : start + _NUMBERS] & exponent) == exponent
+        if odd.any():
+            return int((start + odd.argmax()) // block.shape[1])
+    return None
 
 
 def block_starts(rows: Rows, chunk_bytes: int = CHUNK_BYTES, first: int = 0) -> Iterator[tuple[int, int]]:
@@ -91,16 +161,15 @@ def block_starts(rows: Rows, chunk_bytes: int = CHUNK_BYTES, first: int = 0) -> 
 
 def blocks(rows: Rows, chunk_bytes: int = CHUNK_BYTES, first: int = 0) -> Iterator[Table]:
     """A table from row ``first`` to its last, about ``chunk_bytes`` at a time."""
-    for start, stop in block_starts(rows, chunk_bytes, first):
-        yield rows.block(start, stop)
+    return (rows.block(start, stop) for start, stop in block_starts(rows, chunk_bytes, first))
 
 
-def ahead(stream: Iterator[Table]) -> Iterator[Table]:
-    """The same blocks, each made while the one before it is in use: reading need not wait for writing."""
-    with ThreadPoolExecutor(1) as maker:
-        upcoming = maker.submit(next, stream, None)
+def prefetched(stream: Iterator[Table]) -> Iterator[Table]:
+    """The same blocks, each read while the one before it is in use: reading need not wait for writing."""
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(next, stream, None)
         while (block := upcoming.result()) is not None:
-            upcoming = maker.submit(next, stream, None)
+            upcoming = reader.submit(next, stream, None)
             yield block
 
 
@@ -109,3 +178,53 @@ def as_float32(block: Table, dtype: str) -> Table:
     if dtype == "bfloat16":
         return (block.astype(np.uint32) << 16).view(np.float32)
     return block.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FoundTable:
+    """A token table where it was found, and its tokenizer.
+
+    Attributes:
+        rows: The table [V, D], its rows as the model has them, padding rows included. Not checked yet.
+        tokenizer: The model's tokenizer, as the model has it.
+        source: The directory, file, released name or repository.
+        tensor_name: The table's key there.
+        architecture: The model class or architecture that the source names, if it names one.
+        commit: Of the Hub repository, if it comes from one.
+
+    Raises:
+        CodebookError: If the tokenizer has an id that no table has a row for.
+    """
+
+    rows: Rows
+    tokenizer: Tokenizer
+    source: str
+    tensor_name: str | None = None
+    architecture: str | None = None
+    commit: str | None = None
+
+    def __post_init__(self) -> None:
+        if (largest := num_token_ids(self.tokenizer) - 1) >= MOST_IDS:
+            raise CodebookError(
+                f"The tokenizer of {self.source} is damaged: no table has a row for its id {largest:,}. Fetch it again."
+            )
+
+    def check_ids(self, zero_added_tokens: bool = False) -> None:
+        """Refuse a tokenizer with ids that the table has no row for, unless they are to be zeros: added tokens'.
+
+        Raises:
+            CodebookError: If it has some.
+        """
+        added = {token.content for token in self.tokenizer.get_added_tokens_decoder().values()}
+        beyond = tokens_without_row(self.tokenizer, self.rows.shape[0])
+        if zero_added_tokens:
+            beyond = [(token, token_id) for token, token_id in beyond if token not in added]
+        if beyond:
+            mend = "Use the tokenizer that the model was trained with."
+            if all(token in added for token, _ in beyond):
+                mend = "Give added tokens rows of zeros with zero_added_tokens (--zero-added-tokens)."
+            named = ", ".join(f"{token!r} ({token_id})" for token, token_id in beyond[:10])
+            raise CodebookError(
+                f"The table of {self.source or 'this codebook'} has {self.rows.shape[0]} rows, but its tokenizer has "
+                f"ids beyond them: {named}{f' and {len(beyond) - 10} more' if len(beyond) > 10 else ''}. {mend}"
+            )

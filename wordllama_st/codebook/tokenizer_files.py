@@ -15,13 +15,8 @@ from typing import Any
 
 from tokenizers import Tokenizer, normalizers
 
-from wordllama_st.codebook.charsmap import (
-    has_sound_charsmap,
-    is_sound_charsmap,
-    panics_are_errors,
-    sentencepiece_normalizers,
-)
-from wordllama_st.codebook.checkpoint import CheckpointFiles
+from wordllama_st.codebook.charsmap import check_charsmaps, is_sound_charsmap, normalizer_steps, panics_are_errors
+from wordllama_st.codebook.checkpoint import Checkpoint
 from wordllama_st.errors import CodebookError, MissingExtraError, WordLlamaSTError, reason, require
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer, no_tokenizer
 
@@ -48,7 +43,7 @@ _PLAIN_STEPS = {"Precompiled", "Prepend", "Strip", "Metaspace", "WhitespaceSplit
 _PLAIN_PATTERNS = ({"String": " "}, {"Regex": " {2,}"})
 
 
-def find_tokenizer(files: CheckpointFiles) -> Tokenizer:
+def find_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     """Read a checkpoint's tokenizer.json; where there is none, let transformers convert what there is.
 
     Raises:
@@ -56,24 +51,24 @@ def find_tokenizer(files: CheckpointFiles) -> Tokenizer:
         CodebookError: If it has one that cannot be read or converted.
         MissingExtraError: If it must be converted, and what that takes is not installed.
     """
-    path = files.path(TOKENIZER_FILE)
+    path = checkpoint.path(TOKENIZER_FILE)
     if path is not None:
         return _read(path)
-    found = [path for name in _VOCABULARIES if (path := files.path(name)) is not None]
-    if not found:
-        raise no_tokenizer(files.name)
-    for name in _BESIDE:
-        files.path(name)  # the Hub's are fetched to lie beside the vocabulary
-    if found[0].suffix != ".model":
+    vocabulary = next((path for name in _VOCABULARIES if (path := checkpoint.path(name)) is not None), None)
+    if vocabulary is None:
+        raise no_tokenizer(checkpoint.name)
+    for name in (*_VOCABULARIES, *_BESIDE):
+        checkpoint.path(name)  # the Hub's are fetched to lie beside the vocabulary
+    if vocabulary.suffix != ".model":
         require("st", "transformers")
-        return _converted(found[0], _entries(found[0]))
-    content = found[0].read_bytes()
+        return _converted(vocabulary, _entries(vocabulary))
+    content = vocabulary.read_bytes()
     if _TIKTOKEN.match(content):
         require("sentencepiece", "transformers", "tiktoken")
-        return _converted(found[0], len(content.splitlines()))
+        return _converted(vocabulary, len(content.splitlines()))
     require("sentencepiece", "transformers", "sentencepiece")
-    model = _read_sentencepiece(found[0], content)
-    return _as_sentencepiece(_converted(found[0], len(model.pieces)), model, found[0])
+    model = _read_sentencepiece(vocabulary, content)
+    return _as_sentencepiece(_converted(vocabulary, len(model.pieces)), model, vocabulary)
 
 
 def _read(path: Path) -> Tokenizer:
@@ -81,8 +76,7 @@ def _read(path: Path) -> Tokenizer:
     try:
         with panics_are_errors():
             tokenizer = load_tokenizer(path)
-            if not has_sound_charsmap(tokenizer):
-                raise ValueError("its precompiled_charsmap leads nowhere")
+            check_charsmaps(tokenizer)
             for text in _PROBES:
                 tokenizer.encode(text, add_special_tokens=False)
     except WordLlamaSTError:
@@ -98,41 +92,37 @@ def _entries(path: Path) -> int:
     try:
         text = path.read_text(encoding="utf-8")
         tokens = json.loads(text) if path.suffix == ".json" else set(text.split("\n")) - {""}
-        count = len(tokens) if isinstance(tokens, (dict, set)) else 0
     except (ValueError, RecursionError) as error:
         raise _damaged(path, reason(error)) from error
-    if not count:
+    if not isinstance(tokens, (dict, set)) or not tokens:
         raise _damaged(path, "it is no vocabulary.")
-    return count
+    return len(tokens)
 
 
 def _converted(vocabulary: Path, entries: int) -> Tokenizer:
     """What transformers makes of a vocabulary of ``entries`` tokens."""
     import transformers
 
-    failed = (
-        f"{vocabulary.parent} has no {TOKENIZER_FILE}, and transformers {transformers.__version__} cannot make one of "
-        f"its {vocabulary.name}: "
-    )
     try:
         with panics_are_errors():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 vocabulary.parent, trust_remote_code=False, local_files_only=True
             )
         backend = getattr(tokenizer, "backend_tokenizer", None)
+        kind = type(tokenizer).__name__
+        if not isinstance(backend, Tokenizer):
+            raise ValueError(f"a {kind} is none that the tokenizers library can run")
+        if (known := backend.get_vocab_size()) < entries:
+            raise ValueError(
+                f"a {kind} takes {known:,} of its {entries:,} tokens. It may look for a file of another name; "
+                f"tokenizer_class in tokenizer_config.json names the kind of tokenizer"
+            )
     except Exception as error:  # a tokenizer can be wrong in as many ways as transformers has tokenizers
         said = reason(error).rstrip(".")
-        raise CodebookError(f"{failed}{said}. Write one with the code that the model comes with.") from error
-    if not isinstance(backend, Tokenizer):
         raise CodebookError(
-            f"{failed}a {type(tokenizer).__name__} is none that the tokenizers library can run. Write one with the "
-            f"code that the model comes with."
-        )
-    if (known := backend.get_vocab_size()) < entries:
-        raise CodebookError(
-            f"{failed}a {type(tokenizer).__name__} takes {known:,} of its {entries:,} tokens. It may look for a file "
-            f"of another name; tokenizer_class in tokenizer_config.json names the kind of tokenizer."
-        )
+            f"{vocabulary.parent} has no {TOKENIZER_FILE}, and transformers {transformers.__version__} cannot make one "
+            f"of its {vocabulary.name}: {said}. Write one with the code that the model comes with."
+        ) from error
     return backend
 
 
@@ -152,7 +142,7 @@ def _read_sentencepiece(path: Path, content: bytes) -> Any:
         raise _damaged(path, "it is no whole SentencePiece model.")
     charsmap = model.normalizer_spec.precompiled_charsmap
     if charsmap and not is_sound_charsmap(charsmap):
-        raise _damaged(path, "its precompiled_charsmap leads nowhere.")
+        raise _damaged(path, "its precompiled_charsmap is damaged.")
     return model
 
 
@@ -213,7 +203,7 @@ def _by_its_rules(definition: dict[str, Any], model: Any) -> Tokenizer:
     if definition["model"]["type"] == "BPE":
         definition["model"] |= {"unk_token": model.trainer_spec.unk_piece, "fuse_unk": True}
     rebuilt = Tokenizer.from_str(json.dumps(definition | {"normalizer": None, "pre_tokenizer": None}))
-    steps = sentencepiece_normalizers(spec.precompiled_charsmap, spec.remove_extra_whitespaces)
+    steps = normalizer_steps(spec.precompiled_charsmap, spec.remove_extra_whitespaces)
     if spec.add_dummy_prefix:
         steps.append(normalizers.Prepend(_SPACE))
     rebuilt.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", _SPACE)])

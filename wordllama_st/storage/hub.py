@@ -1,14 +1,24 @@
-"""Download files of the Hugging Face Hub, and translate huggingface_hub's errors into one-line messages."""
+"""Download files of the Hugging Face Hub, whole or in part, and translate its errors into one-line messages."""
 
 from __future__ import annotations
 
+import logging
+import re
+import time
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from huggingface_hub import constants, get_session, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import (
+    constants,
+    get_session,
+    hf_hub_download,
+    hf_hub_url,
+    hf_raise_for_status,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -18,10 +28,17 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import build_hf_headers, http_stream_backoff  # type: ignore[attr-defined]
 
 from wordllama_st.errors import CodebookNotFoundError, ModelUnavailableError, reason
 
+logger = logging.getLogger(__name__)
+
 LIBRARY = "wordllama-st"
+#: Answers in a row that may bring no byte before a range is given up; it can be resumed later.
+RETRIES = 5
+#: Seconds to wait before the first of them; doubled for each next.
+RETRY_WAIT = 1.0
 #: The HTTP client that huggingface_hub uses, and whose errors it lets pass: httpx, or httpx2 from its version 2 on.
 httpx: Any = import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
 #: No connection can be made: the name is not resolved, the connection refused, or nobody answers.
@@ -71,6 +88,86 @@ def _check_connection(endpoint: str) -> None:
         raise LocalEntryNotFoundError(f"No connection to {endpoint} can be made.") from error
     except httpx.HTTPError:
         pass  # The Hub is there. Whatever it has against this request, the download will tell.
+
+
+def fetch_range(
+    repo_id: str,
+    filename: str,
+    start: int,
+    stop: int,
+    file: IO[bytes],
+    *,
+    commit: str | None = None,
+    token: bool | str | None = None,
+) -> int:
+    """Append the bytes of a file from ``start`` to ``stop``, or to its end, going on where a connection breaks.
+
+    Args:
+        repo_id: ``"org/model"``.
+        filename: The file in it.
+        start: The first byte.
+        stop: The byte behind the last.
+        file: What the bytes are written to.
+        commit: Of the repository.
+        token: As everywhere in huggingface_hub.
+
+    Returns:
+        The size of the whole file, or ``stop`` if there was nothing to fetch.
+
+    Raises:
+        HfHubHTTPError: If the server refuses.
+        ConnectionError: If it does not answer the question, or several of its answers in a row bring no byte.
+        httpx.HTTPError: If it cannot be reached.
+    """
+    url = hf_hub_url(repo_id, filename, revision=commit)
+    headers = build_hf_headers(token=token, library_name=LIBRARY) | {"Accept-Encoding": "identity"}
+    position, size, failures = start, stop, 0
+    while position < stop:
+        fault: Exception = ConnectionError("The answer ends before the bytes that were asked for.")
+        try:
+            with http_stream_backoff(
+                "GET", url, headers=headers | {"Range": f"bytes={position}-{stop - 1}"}, timeout=30,
+                max_retries=RETRIES, base_wait_time=RETRY_WAIT, retry_on_exceptions=(),
+            ) as response:  # fmt: skip
+                hf_raise_for_status(response)
+                skip, size = _answered_range(response, repo_id, filename, position)
+                stop = min(stop, size)
+                for chunk in response.iter_bytes():
+                    part = chunk[skip : skip + stop - position]
+                    skip = max(0, skip - len(chunk))
+                    if part:
+                        position, failures = position + file.write(part), 0
+                    if position >= stop:
+                        return size
+        except HfHubHTTPError:
+            raise
+        except httpx.HTTPError as error:
+            fault = error
+        if failures == RETRIES or (position == start and isinstance(fault, NO_CONNECTION)):
+            raise fault
+        time.sleep(RETRY_WAIT * 2**failures)
+        failures += 1
+    return size
+
+
+def _answered_range(response: Any, repo_id: str, filename: str, start: int) -> tuple[int, int]:
+    """How many bytes of the answer come before those asked for, and the file's size."""
+    told, length = response.headers.get("Content-Range", ""), response.headers.get("Content-Length", "")
+    if response.status_code == 206:
+        answered = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", told)
+        if answered is not None and int(answered[1]) == start:
+            return 0, int(answered[2])
+    elif length.isdigit():
+        if start:
+            logger.warning(
+                "The server of %s does not serve byte ranges: %s is read from its start, %.1f GB more than needed.",
+                repo_id, filename, start / 1e9,
+            )  # fmt: skip
+        return start, int(length)
+    raise ConnectionError(
+        f"The server was asked for the bytes from {start} on, and answered with {told or 'no Content-Range'!r}. "
+        f"Download the model: hf download {repo_id}."
+    )
 
 
 def translate_hub_error(

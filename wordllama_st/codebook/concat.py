@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -16,21 +15,37 @@ from wordllama_st.storage.safetensors_file import STORAGE_DTYPES, Table
 SHOWN = 10
 
 
-@dataclass(frozen=True)
-class JoinedRows:
-    """Tables [V, D₁], [V, D₂], … as one, [V, D₁ + D₂ + …], each multiplied by a number of its own.
+class ConcatenatedRows(Rows):
+    """Tables [V, D₁], [V, D₂], … as one, [V, D₁ + D₂ + …], in the dtype they share, or float32.
 
     A table with fewer rows has zeros for those it lacks; of one with more, the others are left out.
+
+    Args:
+        parts: The tables.
+        scale: What each is multiplied by: ``"rms"`` so that its rows have a root mean square length of one; or a number
+            for each; or None.
+        count: V.
+
+    Raises:
+        ArgumentError: If the scale is none of these.
     """
 
-    parts: tuple[Rows, ...]
-    scales: tuple[float, ...]
-    count: int
-    dtype: str
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.count, sum(part.shape[1] for part in self.parts)
+    def __init__(self, parts: Sequence[Rows], scale: str | Sequence[float] | None, count: int) -> None:
+        dtypes = {part.dtype for part in parts}
+        shape = (count, sum(part.shape[1] for part in parts))
+        super().__init__(shape, dtypes.pop() if len(dtypes) == 1 else "float32")
+        self.parts = parts
+        if scale is None:
+            scale = [1.0] * len(parts)
+        elif isinstance(scale, str):
+            if scale != "rms":
+                raise ArgumentError(f"The scale is 'rms' or a number for each table, not {scale!r}.")
+            scale = [1 / _rms_length(part) for part in parts]
+        self.scales = tuple(map(float, scale))
+        if len(self.scales) != len(parts) or not all(np.isfinite(factor) and factor != 0 for factor in self.scales):
+            raise ArgumentError(
+                f"{len(parts)} tables take {len(parts)} finite scales, none of them zero; got {self.scales}."
+            )
 
     def block(self, start: int, stop: int) -> Table:
         joined = np.zeros((stop - start, self.shape[1]), dtype=STORAGE_DTYPES[self.dtype])
@@ -40,13 +55,20 @@ class JoinedRows:
             if start < end:
                 block = part.block(start, end)
                 if part.dtype != self.dtype or scale != 1:
-                    block = from_float32(as_float32(block, part.dtype) * np.float32(scale), self.dtype)
+                    block = _from_float32(as_float32(block, part.dtype) * np.float32(scale), self.dtype)
                 joined[: len(block), column : column + part.shape[1]] = block
             column += part.shape[1]
         return joined
 
 
-def from_float32(block: Table, dtype: str) -> Table:
+def _rms_length(rows: Rows) -> float:
+    squares = sum(float(np.square(as_float32(block, rows.dtype)).sum(dtype=np.float64)) for block in blocks(rows))
+    if squares == 0:
+        raise ArgumentError("A table of zeros has no length to scale by.")
+    return float(np.sqrt(squares / rows.shape[0]))
+
+
+def _from_float32(block: Table, dtype: str) -> Table:
     """Numbers as a table of ``dtype`` stores them, rounded to the nearest, ties to even.
 
     Raises:
@@ -65,62 +87,23 @@ def from_float32(block: Table, dtype: str) -> Table:
     return stored
 
 
-def common_dtype(dtypes: Sequence[str]) -> str:
-    """The dtype that loses nothing of any: the one they share, or float32."""
-    return dtypes[0] if len(set(dtypes)) == 1 else "float32"
-
-
-def check_scales(scale: str | Sequence[float] | None, parts: Sequence[Rows]) -> tuple[float, ...]:
-    """What to multiply each table by.
-
-    Args:
-        scale: ``"rms"`` so that the rows of each have a root mean square length of one; or a number for each; or None.
-        parts: The tables.
-
-    Raises:
-        ArgumentError: If it is none of these.
-    """
-    if scale is None:
-        return (1.0,) * len(parts)
-    if isinstance(scale, str):
-        if scale != "rms":
-            raise ArgumentError(f"The scale is 'rms' or a number for each table, not {scale!r}.")
-        return tuple(1 / _rms_length(part) for part in parts)
-    numbers = tuple(float(number) for number in scale)
-    if len(numbers) != len(parts) or not all(np.isfinite(number) and number != 0 for number in numbers):
-        raise ArgumentError(f"{len(parts)} tables take {len(parts)} finite scales, none of them zero; got {numbers}.")
-    return numbers
-
-
-def _rms_length(rows: Rows) -> float:
-    squares = sum(float(np.square(as_float32(block, rows.dtype)).sum(dtype=np.float64)) for block in blocks(rows))
-    if squares == 0:
-        raise ArgumentError("A table of zeros has no length to scale by.")
-    return float(np.sqrt(squares / rows.shape[0]))
-
-
 def check_vocabularies(
     tokenizers: Sequence[Tokenizer], special: Sequence[Collection[str]], names: Sequence[str]
 ) -> tuple[str, ...]:
-    """Compare vocabularies token by token with the first.
-
-    Differences among special tokens do no harm, since no text ever has one.
-
-    Args:
-        tokenizers: One for each table.
-        special: The special tokens of each.
-        names: What to call each.
+    """Compare the vocabularies of several tables, token by token, with the first.
 
     Returns:
-        These differences, in words.
+        The differences among special tokens, in words. They do no harm, since no text ever has one.
 
     Raises:
         CodebookError: If others differ; it shows the first ten.
     """
-    first = _by_id(tokenizers[0])
+    first, *others = [
+        {token_id: token for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()}
+        for tokenizer in tokenizers
+    ]
     tolerated: list[str] = []
-    for tokenizer, own_special, name in zip(tokenizers[1:], special[1:], names[1:], strict=True):
-        other = _by_id(tokenizer)
+    for other, own_special, name in zip(others, special[1:], names[1:], strict=True):
         without_text = {*special[0], *own_special}
         real: list[str] = []
         for token_id in sorted(first.keys() | other.keys()):
@@ -138,7 +121,3 @@ def check_vocabularies(
                 f"{'; '.join(real[:SHOWN])}{more}. Only tables of one vocabulary can be joined."
             )
     return tuple(tolerated)
-
-
-def _by_id(tokenizer: Tokenizer) -> dict[int, str]:
-    return {token_id: token for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()}

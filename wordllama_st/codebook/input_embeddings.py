@@ -16,35 +16,28 @@ if TYPE_CHECKING:
 
 #: The embeddings are the same whatever the depth; a few layers are built in milliseconds.
 FEW_LAYERS = 2
-#: More layers or experts than any model has. A config that asks for more is damaged, or meant to exhaust the machine.
-MOST_LAYERS = 1_000
-MOST_MODULES = 100_000
 #: A config of a real model has some kilobytes.
 MOST_BYTES = 16_000_000
-#: Some models compute their sinusoids in Python, position by position.
-MOST_POSITIONS = 2**24
-
-_LAYERS = re.compile(r"(num_|n_)?((hidden|encoder|decoder|encoder_hidden|decoder_hidden)_)?(layers?|blocks)|depth")
-_MODULES = re.compile(r"(?!.*(size|dim|theta|freq|scale|capacity|channel|width|vocab))"
-                      r".*(layer|block|depth|expert|stage|heads|group|codebook|attention_types)")  # fmt: skip
-_POSITIONS = re.compile(r"n_positions|n_ctx|.*max_position_embeddings|max_seq\w*|seq_length")
+#: Fields, and the largest number that any model has there. A config that asks for more is damaged, or meant to exhaust
+#: the machine: models build their layers and experts one by one, and some their sinusoids in Python.
+_LAYERS = re.compile(r"(num_|n_)?((en|de)coder_)?(hidden_)?(layers?|blocks)|depth"), 1_000
+_NO_COUNT = r"(?!.*(size|dim|theta|freq|scale|capacity|channel|width|vocab))"
+_COUNT = r".*(layer|block|depth|expert|stage|heads|group|codebook|attention_types).*"
+_MODULES = re.compile(_NO_COUNT + _COUNT), 100_000
+_POSITIONS = re.compile(r"n_positions|n_ctx|.*max_position_embeddings|max_seq\w*|seq_length"), 2**24
 #: What no embedding depends on, but building a model may fail or grow with.
 _BESIDE_THE_POINT = ("quantization_config", "compression_config", "num_labels", "id2label", "label2id")
 
 
-def token_table_key(config: Path, keys: Collection[str]) -> tuple[str, tuple[int, int], str]:
-    """Which of a checkpoint's tensors is its model's input embeddings.
+def find_input_embeddings(config: Path, keys: Collection[str]) -> tuple[str, tuple[int, int], str]:
+    """Find out which of a checkpoint's tensors is its model's input embeddings.
 
     The model is built from config.json without weights (on torch's meta device), with a few layers only, and asked
     for its ``get_input_embeddings()``. The key is the one that transformers would load there: it renames what older
     versions of it wrote, and adds or removes the prefix by which a bare model's names differ from a task head's.
 
-    Args:
-        config: The path of config.json.
-        keys: The names of all of the checkpoint's tensors.
-
     Returns:
-        The key, the shape that the config gives the table, and the name of the model's class.
+        Its key among ``keys``, the shape that the config gives it, and the name of the model's class.
 
     Raises:
         CodebookNotFoundError: If there is no config.json.
@@ -54,20 +47,26 @@ def token_table_key(config: Path, keys: Collection[str]) -> tuple[str, tuple[int
     """
     model = _meta_model(config)
     names, shape = _input_embeddings(model, config)
-    found = _keys_by_parameter(model, names, keys)
-    for name in names:  # tied parameters are one and the same: the first that is there will do
-        candidates = found.get(name, [])
-        if len(candidates) > 1:
-            raise CodebookError(
-                f"The checkpoint of {config} holds both {' and '.join(map(repr, candidates))}, and either could be the "
-                f"token table: name the one you mean with tensor_name."
-            )
-        if candidates:
-            return candidates[0], shape, type(model).__name__
-    raise CodebookError(
-        f"The checkpoint of {config} holds no tensor {' or '.join(map(repr, _with_prefix(model, names)))}, where its "
-        f"architecture keeps the token table. Name the right one with tensor_name."
-    )
+    parameter_of = _loading(model)
+    # A table is not one of a list of layers, unless it is called what the model calls it: a large mixture of experts
+    # has a hundred thousand keys that are not worth a closer look.
+    endings = tuple(".".join(name.split(".")[-2:]) for name in names)
+    found: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        if key.endswith(endings) or not any(part.isdigit() for part in key.split(".")):
+            found.setdefault(parameter_of(key) or "", []).append(key)
+    candidates = next((found[name] for name in names if name in found), [])  # tied parameters are one and the same
+    if len(candidates) > 1:
+        raise CodebookError(
+            f"The checkpoint of {config} holds both {' and '.join(map(repr, candidates))}, and either could be the "
+            f"token table: name the one you mean with tensor_name."
+        )
+    if not candidates:
+        raise CodebookError(
+            f"The checkpoint of {config} holds no tensor {' or '.join(map(repr, _with_prefix(model, names)))}, where "
+            f"its architecture keeps the token table. Name the right one with tensor_name."
+        )
+    return candidates[0], shape, type(model).__name__
 
 
 def _meta_model(path: Path) -> Any:
@@ -81,29 +80,25 @@ def _meta_model(path: Path) -> Any:
     import transformers
 
     try:
-        fields = _read(path)
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError("It is too large for a config.")
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(fields, dict):
+            raise ValueError("It is no JSON object.")
+        fields = {key: value for key, value in fields.items() if key not in _BESIDE_THE_POINT}
         shallow = _shallow(fields)
-        _check_counts(shallow)
+        _check_numbers(shallow, _MODULES)
         try:
             return _build(shallow, path.parent)
         except Exception:
             # Another field may count on the real depth, such as the number of the last layers that share their keys.
-            _check_layers(fields)
+            _check_numbers(fields, _MODULES, _LAYERS, _POSITIONS)
             return _build(fields, path.parent)
     except Exception as error:  # a config can be wrong in as many ways as transformers has models
         raise CodebookError(
             f"transformers {transformers.__version__} cannot build the model that {path} describes: {reason(error)} "
             f"Name the tensor with tensor_name."
         ) from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError("It is too large for a config.")
-    fields = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(fields, dict):
-        raise ValueError("It is no JSON object.")
-    return {key: value for key, value in fields.items() if key not in _BESIDE_THE_POINT}
 
 
 def _build(fields: dict[str, Any], checkpoint: Path) -> Any:
@@ -124,46 +119,34 @@ def _build(fields: dict[str, Any], checkpoint: Path) -> Any:
         return transformers.AutoModel.from_config(config, trust_remote_code=False)
 
 
-# A config with the depth taken out
-
-
 def _shallow(fields: dict[str, Any]) -> dict[str, Any]:
     """A config of the same model with a few layers, in nested configs too."""
-    depths = {value for key, value in fields.items() if _is_layer_count(key, value)}
+    depths = {value for key, value in fields.items() if type(value) is int and _LAYERS[0].fullmatch(key)}
 
     def shallow(key: str, value: Any) -> Any:
         if isinstance(value, dict):
             return _shallow(value)
-        if _is_layer_count(key, value):
-            return min(value, FEW_LAYERS)
         if isinstance(value, list) and len(value) in depths:  # one entry a layer, most likely
             return value[:FEW_LAYERS]
-        if _is_number(value) and value > MOST_POSITIONS and _POSITIONS.fullmatch(key):
+        if type(value) is int and _LAYERS[0].fullmatch(key):
+            return min(value, FEW_LAYERS)
+        if type(value) is int and _POSITIONS[0].fullmatch(key) and value > _POSITIONS[1]:
             return 2_048
         return value
 
     return {key: shallow(key, value) for key, value in fields.items()}
 
 
-def _check_layers(fields: dict[str, Any]) -> None:
-    """Refuse a depth that no model has before the model is built with it."""
-    _check_counts(fields)
+def _check_numbers(fields: dict[str, Any], *limits: tuple[re.Pattern[str], int]) -> None:
+    """Refuse a config with a number that no model has, before a model is built with it."""
     for key, value in _numbers(fields):
-        if value > MOST_LAYERS and _LAYERS.fullmatch(key):
-            raise ValueError(f"{key} is {value}, which no model has.")
-        if value > MOST_POSITIONS and _POSITIONS.fullmatch(key):
-            raise ValueError(f"{key} is {value}, which no model has.")
-
-
-def _check_counts(fields: dict[str, Any]) -> None:
-    for key, value in _numbers(fields):
-        if value > MOST_MODULES and _MODULES.match(key):
+        if any(value > most and pattern.fullmatch(key) for pattern, most in limits):
             raise ValueError(f"{key} is {value}, which no model has.")
 
 
 def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
     """Every whole number of a config, those in lists and nested configs too, and the field it is in."""
-    if _is_number(value):
+    if type(value) is int:
         yield key, value
     elif isinstance(value, dict):
         for name, item in value.items():
@@ -171,17 +154,6 @@ def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
     elif isinstance(value, list):
         for item in value:
             yield from _numbers(item, key)
-
-
-def _is_layer_count(key: str, value: Any) -> bool:
-    return _is_number(value) and _LAYERS.fullmatch(key) is not None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-# Its input embeddings, and the keys that are loaded into them
 
 
 def _input_embeddings(model: Any, config: Path) -> tuple[list[str], tuple[int, int]]:
@@ -199,26 +171,6 @@ def _input_embeddings(model: Any, config: Path) -> tuple[list[str], tuple[int, i
         )
     own = {f"{name}.weight" for name, part in model.named_modules(remove_duplicate=False) if part is module}
     return sorted(names, key=lambda name: name not in own), (weight.shape[0], weight.shape[1])
-
-
-def _keys_by_parameter(model: Any, names: list[str], keys: Collection[str]) -> dict[str, list[str]]:
-    """For each of the names, the keys that transformers would load into that parameter."""
-    parameter_of = _loading(model)
-    found: dict[str, list[str]] = {}
-    for key in sorted(_plausible(keys, names)):
-        name = parameter_of(key)
-        if name in names:
-            found.setdefault(name, []).append(key)
-    return found
-
-
-def _plausible(keys: Collection[str], names: list[str]) -> set[str]:
-    """The keys worth a closer look: a large mixture of experts has a hundred thousand that are not.
-
-    A table is not one of a list of layers, unless it is called what the model calls it.
-    """
-    endings = tuple(".".join(name.split(".")[-2:]) for name in names)
-    return {key for key in keys if key.endswith(endings) or not any(part.isdigit() for part in key.split("."))}
 
 
 def _loading(model: Any) -> Callable[[str], str | None]:
