@@ -15,9 +15,9 @@ from tokenizers import models as token_models
 from wordllama_st.analysis import inspect_table, plot_table
 from wordllama_st.analysis.inspection_plot import spectrum
 from wordllama_st.cli import inspect as inspect_command
-from wordllama_st.codebook.find import WEIGHT_FILE, find_table
-from wordllama_st.codebook.found_table import FoundTable
-from wordllama_st.codebook.rows import ArrayRows
+from wordllama_st.codebook import FoundTable, find_table
+from wordllama_st.codebook.find import WEIGHT_FILE
+from wordllama_st.codebook.token_table import ArrayRows
 from wordllama_st.errors import ArgumentError, CodebookNotFoundError, MissingExtraError, OutputExistsError
 from wordllama_st.storage.safetensors_file import TENSOR_NAME
 

@@ -19,9 +19,8 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from wordllama_st.analysis.text_pieces import is_byte_level
-from wordllama_st.codebook.find import find_table
-from wordllama_st.codebook.found_table import FoundTable
-from wordllama_st.codebook.rows import as_float32, block_starts
+from wordllama_st.codebook import FoundTable, find_table
+from wordllama_st.codebook.token_table import as_float32, block_starts
 from wordllama_st.errors import ArgumentError
 from wordllama_st.storage.safetensors_file import Table, table_bytes
 from wordllama_st.storage.tokenizer import num_token_ids, tokens_without_row

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wordllama_st.cli import options as opt
 
 if TYPE_CHECKING:
-    from wordllama_st.codebook.codebook import Provenance
+    from wordllama_st.codebook import Provenance
 
 
 def add_command(commands: opt.Commands) -> None:
