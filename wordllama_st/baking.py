@@ -29,7 +29,7 @@ from tqdm.autonotebook import tqdm
 
 from wordllama_st.errors import BakeError
 from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection
-from wordllama_st.modules.stock import static_modules
+from wordllama_st.modules.stock import model_settings, static_modules
 from wordllama_st.static.formats import model2vec as model2vec_format
 from wordllama_st.static.formats import sentence_transformers as stock_format
 from wordllama_st.static.model_card import static_model_card
@@ -113,17 +113,10 @@ def bake_dims(
 ) -> dict[int, SentenceTransformer]:
     """Turn a trained model into several static ones, one for each Matryoshka dim; the table is computed once.
 
-    Args:
-        model: As for :func:`bake`, likewise the other arguments.
-        path: The models are saved to ``path-256`` and so on.
-        dims: Matryoshka dims.
+    The models are saved to ``path-256`` and so on. The other arguments and the errors are those of :func:`bake`.
 
     Returns:
         {dim: static model}.
-
-    Raises:
-        BakeError: As :func:`bake`, or if there are no dims.
-        OutputExistsError: If one of the directories has content and ``overwrite`` is not set.
     """
     return _bake(model, dims, {dim: Path(f"{path}-{dim}") for dim in dims}, dtype, overwrite, show_progress_bar)
 
@@ -154,11 +147,7 @@ def _bake(
     _verify(table, expected)
 
     tables = {dim: _cast(table.truncated(dim), dtype) for dim in dims}
-    settings: dict[str, Any] = {
-        "prompts": dict(model.prompts),
-        "default_prompt_name": model.default_prompt_name,
-        "similarity_fn_name": model.similarity_fn_name,
-    }
+    settings = model_settings(model)
     for dim, path in (paths or {}).items():
         shape, scores = tables[dim].weight.shape, _scores(_card_data(model), dim, width)
         card = static_model_card(path.name, (shape[0], shape[1]), describe_origin(model), scores)

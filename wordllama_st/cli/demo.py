@@ -7,10 +7,9 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from wordllama_st.cli import options as opt
 from wordllama_st.data.docstrings import Docstring, extract_installed_docstrings
@@ -38,8 +37,7 @@ SEARCHES = (
 )
 
 
-@dataclass(frozen=True)
-class Corpus:
+class Corpus(NamedTuple):
     """Docstrings to train on, and those of other packages to be tested on."""
 
     train: list[Docstring]

@@ -139,9 +139,6 @@ def train_distillation(
     epochs: float = 2.0,
     batch_size: int | None = None,
     learning_rate: float | None = None,
-    seed: int = 42,
-    checkpoint_dir: str | Path | None = None,
-    show_progress_bar: bool | None = None,
     **arguments: Any,
 ) -> float:
     """Train a model in place on a teacher's embeddings, with the Trainer of sentence-transformers.
@@ -152,7 +149,7 @@ def train_distillation(
         texts: n texts of the kind that the model is for.
         vectors: The teacher's embeddings [n, D], D ≥ d, as :func:`pca_rotate` returns them.
         temperature: As for :class:`~wordllama_st.training.losses.DistillationLoss`, likewise ``similarity_weight``.
-        **arguments: Other ``SentenceTransformerTrainingArguments``. The arguments that are not listed are those of
+        **arguments: Others of :func:`~wordllama_st.training.trainer.run_trainer`. Those that are not listed are as for
             :mod:`wordllama_st.recipes`.
 
     Returns:
@@ -180,9 +177,6 @@ def train_distillation(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate or default_learning_rate(model),
-        seed=seed,
-        checkpoint_dir=checkpoint_dir,
-        show_progress_bar=show_progress_bar,
         run={"Matryoshka dims": dims, "temperature": temperature, "similarity weight": similarity_weight},
         **settings,
     )

@@ -39,13 +39,8 @@ def stopword_weights(tokenizer: Tokenizer, num_embeddings: int, weight: float = 
     Stopwords are looked up with and without the mark of a word's beginning, and capitalized; WordLlama looks them up
     bare, which in most vocabularies finds word endings only.
 
-    Args:
-        tokenizer: The tokenizer, for its vocabulary.
-        num_embeddings: V, the vocabulary size.
-        weight: The weight of a stopword.
-
     Returns:
-        Weights [V].
+        Weights [V], V being ``num_embeddings``.
     """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
@@ -64,12 +59,6 @@ def token_frequencies(
 ) -> Tensor:
     """Count the relative frequencies of tokens in a corpus.
 
-    Args:
-        tokenizer: The tokenizer.
-        num_embeddings: V, the vocabulary size.
-        texts: Texts of the kind that the embedder is for; read once.
-        batch_size: Texts tokenized at a time.
-
     Returns:
         Frequencies [V], positive, with sum 1. A token that does not occur counts as one occurrence.
     """
@@ -86,7 +75,7 @@ def frequency_weights(frequencies: Tensor, a: float = 1e-3) -> Tensor:
     """Compute smooth inverse frequency weights, a / (a + p) (SIF; Arora et al., ICLR 2017).
 
     Args:
-        frequencies: p [V], as :func:`token_frequencies` counts them.
+        frequencies: p [V].
         a: The frequency at which the weight is 1/2.
 
     Returns:
@@ -101,10 +90,6 @@ def rank_frequencies(tokenizer: Tokenizer, num_embeddings: int) -> Tensor:
     Training a tokenizer leaves its vocabulary roughly in the order of frequency, so that a token's frequency is about
     proportional to 1 / rank. Vocabularies begin with special and unused tokens, bytes and an alphabet; therefore only
     tokens of two characters or more have a rank of their own, and others that of the token before them.
-
-    Args:
-        tokenizer: The tokenizer, for its vocabulary.
-        num_embeddings: V, the vocabulary size.
 
     Returns:
         Frequencies [V], positive, with sum 1.

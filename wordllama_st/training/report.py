@@ -35,17 +35,10 @@ class Report:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """One of the datasets of a training run.
+    """One of the datasets of a training run: its rows, how many of them were held out, its columns and its loss.
 
-    Attributes:
-        name: The file or Hub id it was read from.
-        kind: What its rows are: ``"pairs"``, ``"triplets"`` or ``"scored pairs"``.
-        rows: How many rows were read.
-        held_out: How many of them were held out for evaluation.
-        mined: How many rows mining of hard negatives left to train on; None if none were mined.
-        columns: The columns that were used.
-        ignored: The columns that were not.
-        loss: The loss, in words.
+    ``kind`` is ``"pairs"``, ``"triplets"`` or ``"scored pairs"``; ``mined`` is the number of rows with hard negatives,
+    or None if none were mined.
     """
 
     name: str
@@ -71,11 +64,8 @@ class DatasetReport:
 class TrainingReport(Report):
     """The report of ``train`` and ``finetune``.
 
-    Attributes:
-        datasets: What the model was trained on.
-        scores: The scores on the held-out rows at each Matryoshka dim; empty if none were held out.
-        seconds: The duration of training.
-        checkpoint: The checkpoint that training was resumed from, if any.
+    ``scores`` are those on the held-out rows at each Matryoshka dim, ``seconds`` is the duration of training, and
+    ``checkpoint`` the one it was resumed from.
     """
 
     datasets: tuple[DatasetReport, ...]
@@ -103,14 +93,8 @@ class TrainingReport(Report):
 class DistillationReport(Report):
     """The report of ``distill``.
 
-    Attributes:
-        texts: How many texts the model was trained on.
-        held_out: How many more were held out.
-        teacher_dim: D of the teacher's embeddings.
-        teacher_seconds: How long it took to compute or read them.
-        cache: The directory that keeps them; None if none does.
-        score: The mean cosine similarity to the teacher on the held-out texts, after least squares and after training.
-        seconds: The duration of training.
+    ``texts`` were trained on, ``held_out`` were not; ``score`` is the mean cosine similarity to the teacher on those,
+    after least squares and after training. ``cache`` keeps the teacher's embeddings.
     """
 
     texts: int
@@ -135,13 +119,8 @@ class DistillationReport(Report):
 class AdaptationReport(Report):
     """The report of ``adapt``.
 
-    Attributes:
-        documents: The documents that were read, and the files that were not.
-        pairs: The pairs that were formed of them.
-        split: Which pairs were trained on, and which were held out.
-        scores: nDCG@10 of retrieval among the held-out pairs, by the relation of a pair's texts.
-        mean: Its mean over all held-out pairs.
-        seconds: The duration of training.
+    ``scores`` are nDCG@10 of retrieval among the held-out pairs, by the relation of a pair's texts, and ``mean`` is
+    their mean over all pairs.
     """
 
     documents: Documents

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from huggingface_hub import EvalResult
@@ -15,7 +14,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor
 
 from wordllama_st.errors import ArgumentError, ModelLoadError
-from wordllama_st.modules.stock import static_modules
+from wordllama_st.modules.stock import model_settings, static_modules
 from wordllama_st.static.formats import sentence_transformers as stock_format
 from wordllama_st.static.formats.load import read_static_model
 from wordllama_st.static.model_card import static_model_card
@@ -42,14 +41,8 @@ def static_model_from_pretrained(source: str | Path | SentenceTransformer) -> Se
         return source
     table = read_static_model(source)
     weight = np.array(table.expanded(), np.float32)  # a copy: what was loaded is a mapping of its file
-    settings: dict[str, Any] = {
-        "prompts": dict(table.prompts),
-        "default_prompt_name": table.default_prompt_name,
-        "similarity_fn_name": table.similarity_fn_name,
-    }
-    return SentenceTransformer(
-        modules=static_modules(replace(table, weight=weight, mapping=None, scales=None)), **settings
-    )
+    modules = static_modules(replace(table, weight=weight, mapping=None, scales=None))
+    return SentenceTransformer(modules=modules, **model_settings(table))
 
 
 def is_static_model(model: SentenceTransformer) -> bool:
@@ -88,16 +81,11 @@ def save_static_model(
     """
     if not is_static_model(model):
         raise ArgumentError(f"{type(model[0]).__name__} is no static table; bake the model.")
-    settings: dict[str, Any] = {
-        "prompts": dict(model.prompts),
-        "default_prompt_name": model.default_prompt_name,
-        "similarity_fn_name": model.similarity_fn_name,
-    }
     weight = embedding_weight(model).detach().cpu().numpy()
     normalize = any(isinstance(module, Normalize) for module in model)
     table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize)
     card = static_model_card(Path(path).name, (table.num_tokens, table.dim), list(origin), list(scores))
-    stock_format.save(table, path, card=card, settings=settings, overwrite=overwrite)
+    stock_format.save(table, path, card=card, settings=model_settings(model), overwrite=overwrite)
 
 
 def model_name(model: object) -> str:

@@ -208,10 +208,6 @@ def train_supervised(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     stay_close: float | None = None,
-    seed: int = 42,
-    checkpoint_dir: str | Path | None = None,
-    save_steps: int = 500,
-    show_progress_bar: bool | None = None,
     **arguments: Any,
 ) -> float:
     """Train a model in place, with the Trainer of sentence-transformers.
@@ -221,9 +217,8 @@ def train_supervised(
             which is trained.
         data: Training data, several by name; each batch comes from one of them.
         stay_close: As for the recipes; 30 for a static model if None.
-        save_steps: Steps between checkpoints.
-        **arguments: Other ``SentenceTransformerTrainingArguments``, such as ``bf16=True``. The arguments that are not
-            listed are those of :mod:`wordllama_st.recipes`.
+        **arguments: Others of :func:`~wordllama_st.training.trainer.run_trainer`. Those that are not listed are as for
+            :mod:`wordllama_st.recipes`.
 
     Returns:
         The duration of training, in seconds.
@@ -249,10 +244,6 @@ def train_supervised(
         epochs=epochs,
         batch_size=batch_size or default_batch_size(sum(len(part.rows) for part in parts.values())),
         learning_rate=learning_rate or default_learning_rate(model),
-        seed=seed,
-        checkpoint_dir=checkpoint_dir,
-        save_steps=save_steps,
-        show_progress_bar=show_progress_bar,
         run={"Matryoshka dims": dims, "closeness": stay_close},
         **arguments,
     )

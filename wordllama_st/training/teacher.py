@@ -51,12 +51,7 @@ def check_teacher(teacher: SentenceTransformer) -> None:
 def load_teacher(
     source: str | Path | SentenceTransformer, *, bf16: bool = False, similarity: str | None = None
 ) -> SentenceTransformer:
-    """Load a teacher, or take one that is loaded.
-
-    Args:
-        source: A SentenceTransformer, its directory or its Hub id.
-        bf16: Load it in bfloat16.
-        similarity: Set its similarity function to this one.
+    """Load a teacher, in bfloat16 if asked to, or take one that is loaded; and set its similarity function, if given.
 
     Raises:
         ModelLoadError: If it cannot be loaded.
@@ -86,19 +81,18 @@ def teacher_embeddings(
     What the directory has is read instead of computed: an interrupted run resumes, less at most 4,096 texts.
 
     Args:
-        teacher: Any SentenceTransformer of cosine similarity.
+        teacher: A SentenceTransformer of cosine similarity.
         texts: n texts.
-        cache: A directory for this teacher and these texts; created if missing. None keeps nothing.
+        cache: A directory for this teacher and these texts. None keeps nothing.
         batch_size: Texts that the teacher encodes together.
         prompt_name: One of the teacher's prompts to put in front of each text.
         show_progress_bar: None shows it when this package logs at INFO.
 
     Returns:
-        [n, D], of unit length, in float16.
+        Embeddings [n, D], of unit length, in float16.
 
     Raises:
-        ArgumentError: If the teacher's similarity is another; or there are no texts; or the cache is of another
-            teacher, prompt or other texts, or has something else in it.
+        ArgumentError: If the teacher's similarity is another, there are no texts, or the cache is not theirs.
         ModelLoadError: If a file of the cache is damaged.
     """
     check_teacher(teacher)
