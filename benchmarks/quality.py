@@ -25,15 +25,12 @@ import torch
 from quality_texts import quality_texts
 from retrieval import minilm_path
 from sentence_transformers import SentenceTransformer
-from wordllama_st.cli.training_commands import STAY_CLOSE
 
-from wordllama_st import Binarize, Codebook, bake, build_model
+from wordllama_st import Binarize, Codebook, adapt, bake, build_model, static_model_from_pretrained
 from wordllama_st.data.docstrings import installed_packages
-from wordllama_st.data.documents import hold_out_documents, make_pairs, pairs_to_training_data, read_documents
 from wordllama_st.evaluation import ClassificationTask, Report, evaluate, read_classification, read_similarity
 from wordllama_st.training.distillation import initialize_by_least_squares, pca_rotate, train_distillation
-from wordllama_st.training.static_model import save_static_model, static_model_from_pretrained
-from wordllama_st.training.supervised import retrieval_scores, train_supervised
+from wordllama_st.training.static_model import save_static_model
 from wordllama_st.training.teacher import teacher_embeddings
 
 RELEASED = "wordllama-l2-supercat-256"
@@ -180,20 +177,13 @@ def verdicts(report: Report) -> list[str]:
 
 
 def tune(folder: Path, tasks: list, before: float) -> str:
-    """The released model on the documents of a package: retrieval among those held out, and the dev sets."""
-    split = hold_out_documents(make_pairs(read_documents(folder).documents).pairs)
-    data, held_out = pairs_to_training_data(split.train), pairs_to_training_data(split.held_out)
-    model = static_model_from_pretrained(RELEASED)
-    was = retrieval_scores(model, held_out)["mean"]
-    clock = time.perf_counter()
-    train_supervised(model, data, epochs=3, stay_close=STAY_CLOSE, show_progress_bar=False)
-    seconds = time.perf_counter() - clock
-    now = retrieval_scores(model, held_out)["mean"]
-    name = f"tuned on {folder.name}"
-    cost = 100 * (evaluate({name: model}, tasks).mean(name) - before)
+    """Adapt the released model to the documents of a package; score it on those held out and on the dev sets."""
+    result = adapt(RELEASED, folder)
+    was, now, name = result.report.mean.before, result.report.mean.after, f"tuned on {folder.name}"
+    cost = 100 * (evaluate({name: result.model}, tasks).mean(name) - before)
     holds = _held(now / was >= 1.15 and cost >= -1)
     gain = f"{was:>8.3f} → {now:.3f} {now / was - 1:>+7.1%}"
-    return f"{folder.name:<12}{gain}   dev mean {cost:+.2f}   {seconds:.0f} s   ({holds})"
+    return f"{folder.name:<12}{gain}   dev mean {cost:+.2f}   {result.report.seconds:.0f} s   ({holds})"
 
 
 def _held(holds: bool) -> str:
