@@ -81,11 +81,7 @@ def extract_installed_docstrings() -> dict[str, list[Docstring]]:
 
 
 def parse(source: str) -> ast.Module:
-    """Parse Python source, without warnings about it.
-
-    Raises:
-        SyntaxError, ValueError, RecursionError, MemoryError: As :func:`ast.parse`.
-    """
+    """Parse Python source as :func:`ast.parse` does, but without warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in other people's sources
         return ast.parse(source)

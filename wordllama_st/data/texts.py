@@ -13,6 +13,7 @@ from wordllama_st.data.datasets import (
     decode_lines,
     describe_columns,
     is_text,
+    iterate_rows,
     read_rows,
 )
 from wordllama_st.errors import DatasetError
@@ -35,7 +36,7 @@ def read_texts(sources: Iterable[str | Path]) -> Iterator[str]:
         if _is_table(source):
             rows = read_rows(str(source))
             columns = [column for column in rows.column_names if is_text(rows, column)]
-            texts = (row[column] for row in rows.select_columns(columns) for column in columns)
+            texts = (text for row in iterate_rows(rows, columns) for text in row)
         else:
             texts = (part for line in _lines(source) for part in line.split("\r"))  # as some programs end lines
         found = False
@@ -71,7 +72,7 @@ def read_column(sources: Iterable[str | Path | BinaryIO], column: str | None = N
             chosen = column or candidates[0]
             check_columns(rows, [chosen], str(source))
             check_cells(rows, chosen, str(source), lambda cell: isinstance(cell, str), "is {!r}, not a text.")
-            yield from rows[chosen]
+            yield from (text for (text,) in iterate_rows(rows, [chosen]))
         elif column is not None:
             raise DatasetError(f"Plain text has no columns; --column {column} is for {', '.join(FILE_FORMATS)} files.")
         else:

@@ -122,7 +122,7 @@ def test_a_folder_with_nothing_says_what_was_looked_for_and_what_is_there(tmp_pa
     write(tmp_path, "broken.py", text="def (")
     with pytest.raises(DocumentError) as caught:
         read_documents(tmp_path)
-    assert "found: 2 .png, 1 .json; 1, without text: blank.md; 1, does not parse: broken.py (line 1, " in str(
+    assert "found: 2 .png; 1 .json; 1, without text: blank.md; 1, does not parse: broken.py (line 1, " in str(
         caught.value
     )
 

@@ -25,7 +25,7 @@ PART = 20
 
 @dataclass(frozen=True)
 class Split:
-    """Pairs to train on, and held-out pairs; as a string, a line for a report.
+    """Pairs to train on, and held-out pairs; ``str`` of it is a line of a report.
 
     Attributes:
         train: Pairs to train on.
@@ -42,10 +42,9 @@ class Split:
     removed: int
 
     def __str__(self) -> str:
-        names = some(self.names)
-        what = (
-            f"all of {names}" if self.by == "documents" else f"sections of {names}, too few documents to hold out whole"
-        )
+        what = f"all of {some(self.names)}"
+        if self.by == "sections":
+            what = f"sections of {some(self.names)}, too few documents to hold out whole"
         removed = f"; {self.removed:,} in neither, for the same text is held out" if self.removed else ""
         return f"Held out    {len(self.held_out):,} pairs, {len(self.train):,} to train on: {what}{removed}"
 
@@ -89,14 +88,11 @@ def hold_out_documents(pairs: Sequence[Pair], share: float = 0.15, seed: int = 4
 def _choose(sizes: Counter[str], share: float, seed: int) -> set[str]:
     """Choose units with at least a share of all pairs, in the order of their hashes, large ones last."""
     wanted = max(FEWEST_HELD_OUT, share * sizes.total())
-    largest = LARGEST_SHARE * sizes.total()
-
-    def order(unit: str) -> tuple[bool, bytes]:
-        return sizes[unit] > largest, hashlib.sha256(f"{seed}\n{unit}".encode()).digest()
-
+    large = {unit for unit, size in sizes.items() if size > LARGEST_SHARE * sizes.total()}
+    order = sorted(sizes, key=lambda unit: (unit in large, hashlib.sha256(f"{seed}\n{unit}".encode()).digest()))
     chosen: set[str] = set()
     count = 0
-    for unit in sorted(sizes, key=order)[: len(sizes) - FEWEST_DOCUMENTS]:
+    for unit in order[: len(sizes) - FEWEST_DOCUMENTS]:
         if count >= wanted and len(chosen) >= FEWEST_DOCUMENTS:
             break
         chosen.add(unit)

@@ -34,6 +34,13 @@ class Relation(Enum):
     COMMENT = "name → comment"
 
 
+_OF_HEADING = {
+    SectionKind.TEXT: Relation.TITLE,
+    SectionKind.DEFINITION: Relation.NAME,
+    SectionKind.COMMENTS: Relation.COMMENT,
+}
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two texts that belong together.
@@ -57,7 +64,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of some documents; as a string, lines for a report.
+    """The pairs of some documents; ``str`` of it is a report of a line or two.
 
     Attributes:
         pairs: In the order of the documents, none twice.
@@ -70,10 +77,10 @@ class Pairs:
     def __str__(self) -> str:
         found = Counter(pair.relation for pair in self.pairs)
         counts = {relation.value: found[relation] for relation in Relation if found[relation]}
-        dropped = (
-            f"\nLeft out    {sum(self.dropped.values()):,}: {', '.join(counted(self.dropped))}" if self.dropped else ""
-        )
-        return f"Pairs       {len(self.pairs):,}: {', '.join(counted(counts))}{dropped}"
+        report = f"Pairs       {len(self.pairs):,}: {', '.join(counted(counts))}"
+        if self.dropped:
+            report += f"\nLeft out    {sum(self.dropped.values()):,}: {', '.join(counted(self.dropped))}"
+        return report
 
 
 def make_pairs(documents: Iterable[Document], relations: Sequence[Relation] = tuple(Relation)) -> Pairs:
@@ -118,20 +125,17 @@ def make_pairs(documents: Iterable[Document], relations: Sequence[Relation] = tu
 def _candidates(section: Section) -> Iterator[tuple[Relation, str, int]]:
     """The relation, the anchor and the number of the positive of each pair of a section."""
     passages = section.passages
-    first_text = 0
-    if section.kind is SectionKind.DEFINITION:
-        first_text = 1
-        if section.headings:
-            yield Relation.NAME, with_words(section.headings[0]), 0
+    is_definition = section.kind is SectionKind.DEFINITION  # its first passage is the summary
+    if section.headings:
+        is_text = section.kind is SectionKind.TEXT
+        anchor = ", ".join(section.headings) if is_text else with_words(section.headings[0])
+        for index in range(len(passages))[: 1 if is_definition else PASSAGES_BELOW_A_HEADING]:
+            yield _OF_HEADING[section.kind], anchor, index
+    if is_definition:
         for index in range(1, len(passages))[:PASSAGES_BELOW_A_HEADING]:
             yield Relation.BODY, passages[0], index
-    elif section.headings:
-        is_code = section.kind is SectionKind.COMMENTS
-        anchor = with_words(section.headings[0]) if is_code else ", ".join(section.headings)
-        for index in range(len(passages))[:PASSAGES_BELOW_A_HEADING]:
-            yield Relation.COMMENT if is_code else Relation.TITLE, anchor, index
     if section.kind is not SectionKind.COMMENTS:  # two comments of a function are about two things
-        for index in range(first_text + 1, len(passages)):
+        for index in range(1 + is_definition, len(passages)):
             yield Relation.NEIGHBOURS, passages[index - 1], index
 
 
@@ -158,7 +162,7 @@ class _Filters:
             return f"boilerplate (below {MANY} different headings or more)"
         if self._first_place[fold(pair.positive)] != (pair.path, pair.section):
             return "copies of a passage in another place"
-        of_heading = pair.relation in (Relation.TITLE, Relation.NAME, Relation.COMMENT)
+        of_heading = pair.relation in _OF_HEADING.values()
         if of_heading and (section.kind, section.headings) in self._vague:
             return f"of a heading above {MANY} different sections or more"
         if not is_language(pair.positive) or not (of_heading or is_language(pair.anchor)):

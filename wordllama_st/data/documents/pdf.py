@@ -21,8 +21,7 @@ logger = logging.getLogger(__name__)
 
 #: A first or last line that stands on this many pages, whatever number is in it, is printed on every page.
 REPEATED_PAGES = 3
-
-#: Number of a page, from 0 -> :func:`_key` of a bookmark's title -> (level, title).
+#: Page number, from 0 -> key of a bookmark's title, see :func:`_key` -> (level, title).
 Bookmarks: TypeAlias = dict[int, dict[str, tuple[int, str]]]
 
 _WRAPPED_WORD = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
@@ -55,9 +54,7 @@ def read(content: bytes, name: str) -> list[Section]:
 
 
 def _blocks(pages: list[list[str]], bookmarks: Bookmarks) -> Iterator[tuple[int, str]]:
-    """Headings, and all lines between two as one block: a paragraph may continue on the next page, and few files tell
-    where one ends.
-    """
+    # All lines between two headings are one block: paragraphs continue on the next page, and few files mark their ends.
     for is_text, group in groupby(_headings_and_lines(pages, bookmarks), key=lambda item: item[0] == 0):
         if is_text:
             yield 0, _WRAPPED_WORD.sub("", "\n".join(line.strip() for _, line in group))

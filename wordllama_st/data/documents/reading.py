@@ -25,14 +25,14 @@ LARGEST_TEXT = 10_000_000
 #: Bytes. Most of those of a PDF are pictures and fonts.
 LARGEST_PDF = 100_000_000
 #: Folders of other people's work, besides hidden ones and virtual environments.
-SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
+SKIPPED_FOLDERS = {"__pycache__", "node_modules", "site-packages", "dist-packages"}
 SKIPPED_FOLDER_ENDINGS = (".egg-info", ".dist-info")
 #: What every virtual environment has.
 ENVIRONMENT_FILE = "pyvenv.cfg"
 
 
 class Format(NamedTuple):
-    """A file format: its name, the reader of a file's bytes and path into sections, and the most bytes to read."""
+    """A file format: its name, the function from a file's bytes and path to sections, and the most bytes to read."""
 
     name: str
     read: Callable[[bytes, str], list[Section]]
@@ -53,7 +53,7 @@ FORMATS = {
 
 
 class Skipped(NamedTuple):
-    """The path within the folder of a file not read, and the reason; what follows its colon is of this file alone."""
+    """The path within the folder of a file left out, and the reason; what follows a colon is of this file alone."""
 
     path: str
     reason: str
@@ -61,16 +61,14 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True)
 class Documents:
-    """The contents of a folder; as a string, lines for a report.
+    """The documents of a folder; ``str`` of it is a report of some lines.
 
     Attributes:
-        root: The folder, or the one file, that was read.
         documents: Those that have text, in the order of their paths.
-        skipped: The files and folders without text, that could not be read, or were not to be.
+        skipped: Files without text, and files and folders that cannot or should not be read.
         others: How many files of other formats there are, by the ending of their names.
     """
 
-    root: Path
     documents: tuple[Document, ...]
     skipped: tuple[Skipped, ...]
     others: dict[str, int]
@@ -90,13 +88,12 @@ class Documents:
 
 
 def _by_reason(skipped: Iterable[Skipped]) -> list[str]:
-    names: dict[str, list[str]] = {}
+    by_reason: dict[str, list[str]] = {}
     for path, reason in skipped:
         why, _, detail = reason.partition(": ")
-        names.setdefault(why, []).append(f"{path} ({detail})" if detail else path)
-    return [
-        f"{len(names[why]):,}, {why}: {some(names[why])}" for why in sorted(names, key=lambda why: -len(names[why]))
-    ]
+        by_reason.setdefault(why, []).append(f"{path} ({detail})" if detail else path)
+    groups = sorted(by_reason.items(), key=lambda group: -len(group[1]))
+    return [f"{len(paths):,}, {why}: {some(paths)}" for why, paths in groups]
 
 
 def read_documents(folder: str | Path, *, show_progress_bar: bool | None = None) -> Documents:
@@ -138,9 +135,9 @@ def read_documents(folder: str | Path, *, show_progress_bar: bool | None = None)
             skipped.append(Skipped(name, str(error)))
     counts = dict(others.most_common())
     if not documents:
-        found = "; ".join([*filter(None, [", ".join(counted(counts)[:5])]), *_by_reason(skipped)]) or "no files"
-        raise DocumentError(f"{root} has no text in any of {', '.join(FORMATS)}; found: {found}.")
-    return Documents(root, tuple(documents), tuple(skipped), counts)
+        found = "; ".join([*counted(counts)[:5], *_by_reason(skipped)])
+        raise DocumentError(f"{root} has no text in any of {', '.join(FORMATS)}; found: {found or 'no files'}.")
+    return Documents(tuple(documents), tuple(skipped), counts)
 
 
 def _files(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
@@ -154,17 +151,16 @@ def _files(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
 
     for here, folders, files in os.walk(root, onerror=unreadable):
         kept = []
-        for folder in (Path(here, name) for name in sorted(folders) if not _is_passed_over(name)):
+        for name in sorted(folders):
+            folder = Path(here, name)
+            if name.startswith(".") or name in SKIPPED_FOLDERS or name.endswith(SKIPPED_FOLDER_ENDINGS):
+                continue
             if folder.is_symlink():
                 skipped.append(Skipped(_name(folder, root), "a link to a folder, not followed"))
             elif not (folder / ENVIRONMENT_FILE).exists():
-                kept.append(folder.name)
+                kept.append(name)
         folders[:] = kept
         yield from (Path(here, name) for name in sorted(files) if not name.startswith("."))
-
-
-def _is_passed_over(folder: str) -> bool:
-    return folder.startswith(".") or folder in SKIPPED_FOLDERS or folder.endswith(SKIPPED_FOLDER_ENDINGS)
 
 
 def _read(path: Path, name: str, format: Format) -> Document:
