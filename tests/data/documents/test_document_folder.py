@@ -107,6 +107,9 @@ def test_a_document_can_be_named_alone(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with pytest.raises(DocumentError, match=r"latin\.txt cannot be read: not UTF-8.*: byte 3\.$"):
         read_documents(tmp_path / "latin.txt")
+    write(tmp_path, "blank.md", text=" ")
+    with pytest.raises(DocumentError, match=r"blank\.md cannot be read: without text\.$"):
+        read_documents(tmp_path / "blank.md")
     write(tmp_path, "archive.zip")
     with pytest.raises(DocumentError, match=r"is a file, and none of \.txt, "):
         read_documents(tmp_path / "archive.zip")

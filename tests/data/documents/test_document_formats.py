@@ -97,6 +97,12 @@ def test_html_is_read_in_the_encoding_that_it_declares() -> None:
     assert content(read(".html", page.encode("latin-1"))) == [(("Relatives",), (SECOND,))]
 
 
+@pytest.mark.parametrize("declared", ["nonsense", "undefined", "ascii"])
+def test_html_in_an_encoding_that_it_does_not_declare_is_refused(declared: str) -> None:
+    with pytest.raises(DocumentError, match=r"not UTF-8.*byte"):
+        read(".html", f"<meta charset={declared!r}><p>{SECOND}".encode("latin-1"))
+
+
 def test_elements_nested_thousands_deep_are_no_harm() -> None:
     assert content(read(".html", "<div><span>" * 20_000 + FIRST))[0][1] == (FIRST,)
 
