@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from wordllama_st.analysis.inspection import TableReport, float_blocks
-from wordllama_st.errors import ArgumentError, require
-from wordllama_st.storage.staging import staged_file
+from wordllama_st.analysis.plot_file import plot_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FORMATS = (".png", ".svg", ".pdf")
 #: Rows that stand for a larger table's: many times the columns that are kept, so that chance adds little variance.
 SPECTRUM_ROWS = 16_384
 #: Columns beyond these are added to others, with random signs: the covariance stays small whatever the table's width.
@@ -28,20 +26,6 @@ _BLUE, _ORANGE, _RED, _GREY = "#2b5c8a", "#d9822b", "#c0392b", "#555555"
 _PRODUCT_ROWS = 1_024
 
 
-def check_plot(path: Path) -> None:
-    """Refuse a plot that could not be written, before any work is done for it.
-
-    Raises:
-        ArgumentError: If its suffix names no format, or it is a directory.
-        MissingExtraError: If matplotlib is not installed.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise ArgumentError(f"{path} cannot be drawn: the file's name ends in {', '.join(FORMATS)}.")
-    if path.is_dir():
-        raise ArgumentError(f"{path} is a directory; a plot is a file.")
-    require("plot", "matplotlib")
-
-
 def plot_table(report: TableReport, path: str | Path, *, show_progress_bar: bool | None = None) -> None:
     """Plot the norms and the spectrum of a table, which is read once more.
 
@@ -51,29 +35,22 @@ def plot_table(report: TableReport, path: str | Path, *, show_progress_bar: bool
         show_progress_bar: As for :func:`~wordllama_st.analysis.inspect_table`.
 
     Raises:
-        ArgumentError: As :func:`check_plot`; likewise MissingExtraError.
+        ArgumentError: If the suffix names no format, or the path is a directory.
+        MissingExtraError: If matplotlib is not installed.
     """
-    path = Path(path)
-    check_plot(path)
-    # No pyplot: nothing is left behind in a program that draws figures of its own.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 5.8), dpi=150, layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    rows, dim = report.shape
-    name = Path(report.source).name or report.source or "token table"
-    figure.suptitle(f"{name}: {rows:,} rows of {dim:,} numbers, {report.dtype}", fontsize=15, fontweight="bold")
-    _draw_norms(left, report)
-    _mark_rows(left, report)
-    _draw_spectrum(right, *spectrum(report, show_progress_bar))
-    for axes in (left, right):
-        axes.spines[["top"]].set_visible(False)
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with staged_file(path) as staging:
-        figure.savefig(staging, format=path.suffix.lower().removeprefix("."))
+    with plot_file(path, (13, 5.8)) as figure:
+        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        rows, dim = report.shape
+        name = Path(report.source).name or report.source or "token table"
+        figure.suptitle(f"{name}: {rows:,} rows of {dim:,} numbers, {report.dtype}", fontsize=15, fontweight="bold")
+        _draw_norms(left, report)
+        _mark_rows(left, report)
+        _draw_spectrum(right, *spectrum(report, show_progress_bar))
+        for axes in (left, right):
+            axes.spines[["top"]].set_visible(False)
+            axes.grid(alpha=0.25, linewidth=0.6)
+            axes.set_axisbelow(True)
+            axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
 def spectrum(report: TableReport, show_progress_bar: bool | None = None) -> tuple[npt.NDArray[np.float64], str]:

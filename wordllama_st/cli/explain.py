@@ -38,7 +38,7 @@ def add_command(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Explain the similarity of two texts."""
     from wordllama_st.analysis import explain
-    from wordllama_st.storage.staging import check_output_file, staged_file
+    from wordllama_st.storage.staging import check_output_file, write_text
 
     for path in filter(None, (options.html, options.json)):
         check_output_file(path, overwrite=options.overwrite)
@@ -55,7 +55,5 @@ def run(options: argparse.Namespace) -> None:
     print(explanation.to_text(options.top))
     for path, write in ((options.html, explanation.to_html), (options.json, lambda: explanation.to_json() + "\n")):
         if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with staged_file(path) as staging:
-                staging.write_text(write(), encoding="utf-8")
+            write_text(path, write())
             print(path)

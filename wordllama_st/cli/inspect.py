@@ -6,7 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from wordllama_st.cli.options import Commands, add_overwrite, add_source_options, command, positive
+from wordllama_st.cli.options import (
+    Commands,
+    add_json,
+    add_overwrite,
+    add_source_options,
+    check_json,
+    command,
+    positive,
+    print_report,
+)
 
 
 def add_command(commands: Commands) -> None:
@@ -23,7 +32,7 @@ def add_command(commands: Commands) -> None:
     parser.add_argument("--tokens", nargs="+", default=[], metavar="TOKEN", help="show the tokens nearest to these")
     parser.add_argument("--neighbors", type=positive, default=8, metavar="N", help="how many of each (default: 8)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="plot norms and spectrum (.png, .svg or .pdf)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
+    add_json(parser)
     add_overwrite(parser)
     parser.set_defaults(run=run)
 
@@ -31,13 +40,14 @@ def add_command(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Inspect a token table."""
     from wordllama_st.analysis import inspect_table, plot_table
-    from wordllama_st.analysis.inspection_plot import check_plot
-    from wordllama_st.storage.staging import check_output_file, staged_file
+    from wordllama_st.analysis.plot_file import check_plot
+    from wordllama_st.storage.staging import check_output_file
 
     if options.plot:
         check_plot(options.plot)
-    for path in filter(None, (options.plot, options.json)):
-        check_output_file(path, overwrite=options.overwrite)
+        check_output_file(options.plot, overwrite=options.overwrite)
+    check_json(options)
+    show_progress_bar = sys.stderr.isatty()
     report = inspect_table(
         options.source,
         options.tokens,
@@ -45,14 +55,9 @@ def run(options: argparse.Namespace) -> None:
         tensor_name=options.tensor_name,
         revision=options.revision,
         token=options.token,
-        show_progress_bar=sys.stderr.isatty(),
+        show_progress_bar=show_progress_bar,
     )
-    print(report)
+    print_report(report, options)
     if options.plot:
-        plot_table(report, options.plot, show_progress_bar=sys.stderr.isatty())
+        plot_table(report, options.plot, show_progress_bar=show_progress_bar)
         print(options.plot)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        with staged_file(options.json) as staging:
-            staging.write_text(report.to_json() + "\n", encoding="utf-8")
-        print(options.json)

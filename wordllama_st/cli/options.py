@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from wordllama_st.storage.staging import check_output_file, staged_file
+from wordllama_st.storage.staging import check_output_file, write_text
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -59,9 +59,7 @@ def print_report(report: Report, options: argparse.Namespace) -> None:
     """Print a report, and write it as JSON if asked to."""
     print(report)
     if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        with staged_file(options.json) as staging:
-            staging.write_text(report.to_json() + "\n", encoding="utf-8")
+        write_text(options.json, report.to_json() + "\n")
         print(options.json)
 
 

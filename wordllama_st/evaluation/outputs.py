@@ -11,12 +11,12 @@ from typing import cast
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from wordllama_st.analysis.inspection_plot import check_plot
+from wordllama_st.analysis.plot_file import check_plot
 from wordllama_st.errors import ArgumentError, ModelLoadError, reason
 from wordllama_st.evaluation.models import ModelSource
 from wordllama_st.evaluation.plots import plot_dims, plot_speed
 from wordllama_st.evaluation.report import Report, Score
-from wordllama_st.storage.staging import check_output_file, staged_file
+from wordllama_st.storage.staging import check_output_file, staged_file, write_text
 
 CARD_FILE = "README.md"
 #: Marks the results and the table that the next call replaces.
@@ -133,9 +133,7 @@ def _check_not_installed(directory: Path) -> None:
 
 
 def _write_json(report: Report, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with staged_file(path) as staging:
-        staging.write_text(report.to_json() + "\n", encoding="utf-8")
+    write_text(path, report.to_json() + "\n")
 
 
 def _read_card(path: Path) -> ModelCard:

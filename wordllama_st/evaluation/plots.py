@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wordllama_st.analysis.inspection_plot import check_plot
+from wordllama_st.analysis.plot_file import plot_file
 from wordllama_st.evaluation.report import ModelResult, Report
 from wordllama_st.static.precision import Precision
-from wordllama_st.storage.staging import staged_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 #: Distinguishable with colour vision deficiencies (Wong, Nature Methods 2011), the light ones darkened.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#b8860b", "#56b4e9", "#333333", "#882255")
 LINES: dict[Precision, str] = {"float32": "-", "int8": "--", "uint8": "-.", "binary": ":", "ubinary": ":"}
 MARKERS: dict[Precision, str] = {"float32": "o", "int8": "s", "uint8": "D", "binary": "v", "ubinary": "^"}
-#: Margin above and below the points, as a share of the height they take; and characters that fit into a legend's row.
-_MARGIN, _LEGEND_CHARACTERS = 0.08, 120
 
 
 def plot_dims(report: Report, path: str | Path) -> None:
@@ -34,23 +31,21 @@ def plot_dims(report: Report, path: str | Path) -> None:
         ArgumentError: If the suffix names no format, or the path is a directory.
         MissingExtraError: If matplotlib is not installed.
     """
-    figure, axes = _figure(path)
-    from matplotlib.ticker import NullLocator
+    with _axes(report, path, "Score by dimension") as axes:
+        from matplotlib.ticker import NullLocator
 
-    for model, precision, colour, dims, means in _curves(report):
-        axes.plot(
-            dims, means, color=colour, linestyle=LINES[precision], linewidth=2, marker=MARKERS[precision],
-            markersize=6.5, markeredgecolor="white", markeredgewidth=0.7, label=f"{model.name}, {precision}",
-        )  # fmt: skip
-    dims = sorted({dim for _, dim, _ in report.settings()})
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(dims, [f"{dim:,}" for dim in dims])
-    axes.xaxis.set_minor_locator(NullLocator())
-    if len(dims) == 1:
-        axes.set_xlim(dims[0] / 2, dims[0] * 2)
-    axes.margins(y=_MARGIN)
-    axes.set_xlabel("dimensions of a vector", fontsize=11)
-    _finish(figure, axes, report, "Score by dimension", Path(path))
+        for model, precision, colour, dims, means in _curves(report):
+            axes.plot(
+                dims, means, color=colour, linestyle=LINES[precision], linewidth=2, marker=MARKERS[precision],
+                markersize=6.5, markeredgecolor="white", markeredgewidth=0.7, label=f"{model.name}, {precision}",
+            )  # fmt: skip
+        dims = sorted({dim for _, dim, _ in report.settings()})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(dims, [f"{dim:,}" for dim in dims])
+        axes.xaxis.set_minor_locator(NullLocator())
+        if len(dims) == 1:
+            axes.set_xlim(dims[0] / 2, dims[0] * 2)
+        axes.set_xlabel("dimensions of a vector", fontsize=11)
 
 
 def plot_speed(report: Report, path: str | Path) -> None:
@@ -59,44 +54,51 @@ def plot_speed(report: Report, path: str | Path) -> None:
     The scores are those of the first precision. All dims of a model have the speed of encoding at full dim. Arguments
     and errors are those of :func:`plot_dims`.
     """
-    figure, axes = _figure(path)
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     first = report.scores[0].precision
-    labels: list[tuple[str, float, float, str]] = []
-    for model, precision, colour, dims, means in _curves(report):
-        if precision != first:
-            continue
-        dims, means = dims[::-1], means[::-1]
-        speeds = [model.texts_per_second] * len(dims)
-        described = f"{model.name}: {dims[0]:,} dims, {model.describe_size()}, {model.describe_runtime()}"
-        axes.plot(speeds, means, color=colour, linewidth=1, alpha=0.5)
-        axes.scatter(speeds[:1], means[:1], s=110, color=colour, edgecolors="white", zorder=3, label=described)
-        axes.scatter(speeds[1:], means[1:], s=38, color="white", edgecolors=colour, linewidths=1.5, zorder=3)
-        labels += [(f"{dim:,}", x, y, colour) for dim, x, y in zip(dims, speeds, means, strict=True)]
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    speeds = [model.texts_per_second for model in report.models]
-    slowest, fastest = min(speeds), max(speeds)
-    axes.set_xlim(slowest / 1.8, fastest * 2.2)  # room for the labels
-    if fastest / slowest < 30:  # label more than the powers of ten
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.margins(y=_MARGIN)
-    _draw_labels(axes, labels)
-    axes.set_xlabel(f"texts per second, on a machine with {report.describe_cores()} (log scale)", fontsize=11)
-    _finish(figure, axes, report, f"Score by speed, {first} vectors", Path(path))
+    with _axes(report, path, f"Score by speed, {first} vectors") as axes:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
+        labels: list[tuple[str, float, float, str]] = []
+        for model, precision, colour, dims, means in _curves(report):
+            if precision != first:
+                continue
+            dims, means = dims[::-1], means[::-1]
+            speeds = [model.texts_per_second] * len(dims)
+            described = f"{model.name}: {dims[0]:,} dims, {model.describe_size()}, {model.describe_runtime()}"
+            axes.plot(speeds, means, color=colour, linewidth=1, alpha=0.5)
+            axes.scatter(speeds[:1], means[:1], s=110, color=colour, edgecolors="white", zorder=3, label=described)
+            axes.scatter(speeds[1:], means[1:], s=38, color="white", edgecolors=colour, linewidths=1.5, zorder=3)
+            labels += [(f"{dim:,}", x, y, colour) for dim, x, y in zip(dims, speeds, means, strict=True)]
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        speeds = [model.texts_per_second for model in report.models]
+        slowest, fastest = min(speeds), max(speeds)
+        axes.set_xlim(slowest / 1.8, fastest * 2.2)  # room for the labels
+        if fastest / slowest < 30:  # label more than the powers of ten
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        _draw_labels(axes, labels)
+        axes.set_xlabel(f"texts per second, on a machine with {report.describe_cores()} (log scale)", fontsize=11)
 
 
-def _figure(path: str | Path) -> tuple[Figure, Axes]:
-    check_plot(Path(path))
-    # A canvas of its own instead of pyplot, which would keep state in a program that draws other figures.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 6.2), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+@contextmanager
+def _axes(report: Report, path: str | Path, title: str) -> Iterator[Axes]:
+    """Yield the axes of a plot of scores, which gets its title, labels and legend and is written after the block."""
+    with plot_file(path, (9, 6.2)) as figure:
+        axes = figure.subplots()
+        axes.margins(y=0.08)
+        yield axes
+        count = len(report.tasks)
+        what = f"mean of {count} tasks" if count > 1 else f"{report.tasks[0].name}, {report.tasks[0].metric_name}"
+        axes.set_ylabel(f"score x 100 ({what})", fontsize=11)
+        axes.set_title(title, fontsize=14, fontweight="bold", loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.set_axisbelow(True)
+        # Below the axes, where it covers no points; a column for each model if there is room, for 120 characters.
+        texts = axes.get_legend_handles_labels()[1]
+        columns = max(1, min(len(report.models), 120 // (max(map(len, texts)) + 8)))
+        figure.legend(loc="outside lower left", ncols=columns, fontsize=9.5, frameon=False)
 
 
 def _curves(report: Report) -> Iterator[tuple[ModelResult, Precision, str, list[int], list[float]]]:
@@ -128,20 +130,3 @@ def _draw_labels(axes: Axes, labels: Sequence[tuple[str, float, float, str]]) ->
                 )  # fmt: skip
                 boxes.append(box)
                 break
-
-
-def _finish(figure: Figure, axes: Axes, report: Report, title: str, path: Path) -> None:
-    count = len(report.tasks)
-    what = f"mean of {count} tasks" if count > 1 else f"{report.tasks[0].name}, {report.tasks[0].metric_name}"
-    axes.set_ylabel(f"score x 100 ({what})", fontsize=11)
-    axes.set_title(title, fontsize=14, fontweight="bold", loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.set_axisbelow(True)
-    # Below the axes, where it covers no points; a column for each model if there is room.
-    texts = axes.get_legend_handles_labels()[1]
-    columns = max(1, min(len(report.models), _LEGEND_CHARACTERS // (max(map(len, texts)) + 8)))
-    figure.legend(loc="outside lower left", ncols=columns, fontsize=9.5, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with staged_file(path) as staging:
-        figure.savefig(staging, format=path.suffix.lower().removeprefix("."))

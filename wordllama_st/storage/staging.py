@@ -147,3 +147,10 @@ class OwnFile:
     def is_still_there(self) -> bool:
         """Whether the path still leads to this very file."""
         return self.identity is not None and self == OwnFile.at(self.path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file, whole or not at all, into a directory that is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with staged_file(path) as staging:
+        staging.write_text(text, encoding="utf-8")
