@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-import wordllama_st
 from wordllama_st.cli import options as opt
 
 
@@ -26,12 +24,4 @@ def add_command(commands: opt.Commands) -> None:
     training = parser.add_argument_group("training")
     opt.add_stay_close(training)
     opt.add_training(training)
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> None:
-    """Adapt, and print the report."""
-    opt.check_json(options)
-    result = wordllama_st.adapt(**opt.recipe_arguments(options))
-    opt.print_report(result.report, options)
-    opt.print_saved(options.path)
+    parser.set_defaults(run=opt.run_recipe)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-import wordllama_st
 from wordllama_st.cli import options as opt
 
 
@@ -50,12 +48,4 @@ def add_command(commands: opt.Commands) -> None:
     training.add_argument("--binary", action="store_true", help="train sign embeddings, by straight-through estimation")
     opt.add_training(training, epochs=2.0, batch_size="default: 1,024, fewer for few texts")
     opt.add_checkpoints(training)
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> None:
-    """Distill, and print the report."""
-    opt.check_json(options)
-    result = wordllama_st.distill(**opt.recipe_arguments(options))
-    opt.print_report(result.report, options)
-    opt.print_saved(options.path)
+    parser.set_defaults(run=opt.run_recipe)

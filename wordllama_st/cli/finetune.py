@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
-import wordllama_st
 from wordllama_st.cli import options as opt
 
 
@@ -27,12 +24,4 @@ def add_command(commands: opt.Commands) -> None:
     opt.add_training(training)
     training.add_argument("--bf16", action="store_true", help="train in mixed precision")
     opt.add_checkpoints(training)
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> None:
-    """Fine-tune, and print the report."""
-    opt.check_json(options)
-    result = wordllama_st.finetune(**opt.recipe_arguments(options))
-    opt.print_report(result.report, options)
-    opt.print_saved(options.path)
+    parser.set_defaults(run=opt.run_recipe)

@@ -7,26 +7,18 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 
 from safetensors import SafetensorError
 
 from wordllama_st import __version__
-from wordllama_st.cli import (
-    adapt,
-    bake,
-    compress,
-    demo,
-    distill,
-    encode,
-    evaluate,
-    explain,
-    extract,
-    finetune,
-    inspect,
-    models,
-    train,
-)
 from wordllama_st.errors import WordLlamaSTError
+
+#: The modules of the commands, in the order of the help.
+COMMANDS = (
+    "models", "extract", "inspect", "compress", "train", "distill", "finetune", "adapt", "bake", "evaluate", "explain",
+    "encode", "demo",
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,22 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (
-        models,
-        extract,
-        inspect,
-        compress,
-        train,
-        distill,
-        finetune,
-        adapt,
-        bake,
-        evaluate,
-        explain,
-        encode,
-        demo,
-    ):
-        module.add_command(commands)
+    for name in COMMANDS:
+        import_module(f"wordllama_st.cli.{name}").add_command(commands)
     return parser
 
 

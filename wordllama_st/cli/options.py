@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import wordllama_st
 from wordllama_st.storage.staging import check_output_file, write_text
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -55,6 +56,14 @@ def check_json(options: argparse.Namespace) -> None:
         check_output_file(options.json, overwrite=options.overwrite)
 
 
+def run_recipe(options: argparse.Namespace) -> None:
+    """Run the recipe of a command's name, print its report, and write it as JSON if asked to."""
+    check_json(options)
+    result = getattr(wordllama_st, options.command)(**recipe_arguments(options))
+    print_report(result.report, options)
+    print_saved(options.path, is_static=options.command != "train")
+
+
 def print_report(report: Report, options: argparse.Namespace) -> None:
     """Print a report, and write it as JSON if asked to."""
     print(report)
@@ -63,9 +72,10 @@ def print_report(report: Report, options: argparse.Namespace) -> None:
         print(options.json)
 
 
-def print_saved(path: Path) -> None:
-    """Say where a static model was saved, and how to use it."""
-    print(f"Saved {path}. Use it: SentenceTransformer({str(path)!r})")
+def print_saved(path: Path, *, is_static: bool = True) -> None:
+    """Say where a model was saved, and what to do with it."""
+    use, bake = f"Use it: SentenceTransformer({str(path)!r})", f"Next: wordllama-st bake {path} --out {path}-static"
+    print(f"Saved {path}. {use if is_static else bake}")
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
