@@ -22,10 +22,10 @@ from texts import made_up_pairs
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from wordllama_st import Codebook
-from wordllama_st.codebook.charsmap import is_sound_charsmap
 from wordllama_st.codebook.gguf_file import QuantizedRows, open_gguf, read_header
 from wordllama_st.codebook.gguf_tokenizer import tokenizer_from_metadata
 from wordllama_st.codebook.token_table import ArrayRows
+from wordllama_st.codebook.tokenizer_files import is_sound_charsmap
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
 
 gguf = pytest.importorskip("gguf")

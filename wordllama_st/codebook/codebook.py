@@ -18,8 +18,7 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from wordllama_st.codebook.concat import ConcatenatedRows, check_vocabularies
-from wordllama_st.codebook.find import WEIGHT_FILE, find_table, open_table
-from wordllama_st.codebook.provenance import PROVENANCE_FILE, Provenance
+from wordllama_st.codebook.find import PROVENANCE_FILE, WEIGHT_FILE, Provenance, find_table, open_table
 from wordllama_st.codebook.token_table import ArrayRows, CheckedRows, FoundTable, Rows, blocks, prefetched
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError
 from wordllama_st.storage.safetensors_file import TENSOR_NAME, stored_tensor, table_bytes, write_tensor
@@ -44,13 +43,12 @@ TRAINED_MODEL_FOLDER = "0_LLMTokenEmbedding"
 class Codebook:
     """A frozen token table [V, D] and the tokenizer whose ids are its rows.
 
-    The table stays where it is, mapped from its file in the dtype it is stored in: opening a codebook of several
-    gigabytes takes neither time nor memory. It never changes; copies of a codebook share it.
+    The table is mapped from its file in the dtype it is stored in: opening a codebook of several gigabytes takes
+    neither time nor memory. It never changes; copies of a codebook share it.
 
     Args:
         weight: The token table, [V, D], float32, float16 or bfloat16.
-        tokenizer: The tokenizer that belongs to it. Padding, truncation and the special tokens it would add are
-            dropped from the codebook's own copy: a text is its own tokens and no others.
+        tokenizer: Its tokenizer. The codebook's own copy neither pads, truncates nor adds special tokens.
         source: What to name as the origin in :attr:`provenance`.
 
     Raises:
@@ -80,7 +78,7 @@ class Codebook:
         self.tokenizer = tokenizer
 
     def _finish_check(self) -> None:
-        """Have the table checked and hashed: now, unless it was read before."""
+        """Check and hash the table, unless that is done."""
         if isinstance(self._rows, CheckedRows):
             sha256, tensor_sha256 = self._rows.finish()
             parts = tuple(asdict(part.provenance) | {"scale": scale} for part, scale in self._parts)
@@ -119,7 +117,7 @@ class Codebook:
 
     @property
     def dtype(self) -> str:
-        """The dtype of the table: ``"float32"``, ``"float16"`` or ``"bfloat16"``."""
+        """``"float32"``, ``"float16"`` or ``"bfloat16"``."""
         return self._provenance.dtype
 
     @property
@@ -146,9 +144,8 @@ class Codebook:
         """Take the token table out of a model, reading nothing else of its weights.
 
         The table is the weight of the model's ``get_input_embeddings()``, bit for bit, up to the tokenizer's last id;
-        rows behind it, which some models have to make their number round, are left out. Where an architecture
-        multiplies what it looks up by a constant, as Gemma does by √D, the table is without it: training, principal
-        components and cosines do not depend on it.
+        padding rows behind it are left out. A constant that an architecture multiplies the embeddings by, as Gemma
+        does by √D, is not applied: training, principal components and cosines do not depend on it.
 
         Args:
             source: One of
@@ -160,15 +157,14 @@ class Codebook:
                 - a directory that :meth:`save` wrote, or a trained model that has one inside,
                 - a directory with a static model, as :func:`~wordllama_st.bake` writes it,
                 - the name of a released model, such as the embedded ``"wordllama-l2-supercat-256"``.
-            tensor_name: The table's key in the checkpoint, where the architecture is unknown to transformers or the
-                table wanted is another one. By default it is the weight of ``get_input_embeddings()``.
+            tensor_name: The table's key in the checkpoint, if transformers does not know the architecture or another
+                table is wanted.
             revision: Branch, tag or commit, for a model on the Hub.
             token: For a gated or private one, as everywhere in huggingface_hub.
-            zero_added_tokens: Give added tokens that the table has no row for a row of zeros, so that they count for
-                nothing. By default such a tokenizer is an error.
-            check: Whether to read the table at once, hash it and see that all of it is finite. If not, what reads it
-                anyway checks it on the way: :meth:`save` (which then writes nothing if it is not), :attr:`weight` or
-                :attr:`provenance`. With tables of several gigabytes that saves a pass over them.
+            zero_added_tokens: Give added tokens that the table has no row for a row of zeros. By default such a
+                tokenizer is an error.
+            check: Whether to hash the table and check that it is finite at once. If not, :meth:`save` (which writes
+                nothing if it is not finite), :attr:`weight` or :attr:`provenance` does, which saves a pass over it.
 
         Raises:
             CodebookNotFoundError: If there is nothing at ``source``, or a part of the checkpoint is missing.
@@ -191,21 +187,20 @@ class Codebook:
     def concat(cls, codebooks: Sequence[Codebook], *, scale: str | Sequence[float] | None = None) -> Codebook:
         """Put the tables of models with one vocabulary side by side: what the WordLlama project calls a supercat.
 
-        Nothing is read or copied before the codebook is saved, or its :attr:`weight` asked for; the latter writes a
-        file in the directory for temporary files (``TMPDIR``), so large tables are better saved and loaded.
+        Nothing is read before the codebook is saved, or its :attr:`weight` asked for; the latter writes a file in the
+        directory for temporary files (``TMPDIR``), so large tables are better saved and loaded.
 
         Args:
             codebooks: Tables [V, D₁], [V, D₂], …. The tokenizer is the first one's.
-            scale: ``"rms"`` to give the rows of each table a root mean square length of one, so that none drowns the
-                others; or a factor for each.
+            scale: ``"rms"`` to give the rows of each table a root mean square length of one; or a factor for each.
 
         Returns:
             [V, D₁ + D₂ + …], in the dtype they share, or float32.
 
         Raises:
             ArgumentError: If there are none, or the scale is no such thing.
-            CodebookError: If the vocabularies differ in more than special tokens. (Where the table is read, some time
-                after: if the scale makes a number too large for the dtype.)
+            CodebookError: If the vocabularies differ in more than special tokens; or, when the table is read, if the
+                scale makes a number too large for the dtype.
         """
         if not codebooks:
             raise ArgumentError("There is nothing to join.")
@@ -240,8 +235,8 @@ class Codebook:
         if (found.rows.shape, found.rows.dtype) != (provenance.shape, provenance.dtype):
             raise CodebookError(
                 f"{directory / WEIGHT_FILE} holds a {found.rows.dtype} table of shape {list(found.rows.shape)}, but "
-                f"{PROVENANCE_FILE} speaks of {provenance.dtype} and {list(provenance.shape)}: the files belong to "
-                f"different codebooks."
+                f"{PROVENANCE_FILE} speaks of {provenance.dtype} and {list(provenance.shape)}: the files "
+                f"belong to different codebooks."
             )
         found.check_ids()
         codebook = cls.__new__(cls)
@@ -255,8 +250,8 @@ class Codebook:
         The directory appears when it is complete.
 
         Args:
-            path: Where to.
-            overwrite: Whether to replace what is there.
+            path: The directory.
+            overwrite: Whether to replace a model or codebook there.
             show_progress_bar: None shows it when this package logs at INFO, as sentence-transformers does.
 
         Raises:
@@ -270,10 +265,7 @@ class Codebook:
         self._file = OwnFile.at(Path(path) / WEIGHT_FILE)
 
     def save_files(self, path: Path, *, show_progress_bar: bool = False) -> None:
-        """Put the codebook's three files into a directory that exists.
-
-        The table is hard-linked where it already has a file of its own, so that a checkpoint costs no second copy.
-        """
+        """Write the three files into a directory that exists; the table is hard-linked if it has a file of its own."""
         self._save_table(path / WEIGHT_FILE, show_progress_bar)
         with staged_file(path / TOKENIZER_FILE) as staging:
             staging.write_text(self.tokenizer.to_str(pretty=True), encoding="utf-8")
@@ -303,7 +295,7 @@ class Codebook:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Another process maps the same file instead of being sent the table."""
+        """Leave the table out if it has a file: another process maps that."""
         self._finish_check()
         state = {key: value for key, value in self.__dict__.items() if key != "weight"}
         if self._file is not None and self._file.is_still_there():
@@ -321,7 +313,7 @@ class Codebook:
 
 
 def _fit(found: FoundTable, *, zero_added_tokens: bool = False) -> tuple[CheckedRows, Tokenizer, Provenance]:
-    """Give a table a row for every id of its tokenizer and no others; reading it, some time, will check it."""
+    """Give a table a row for every id of its tokenizer and no others, to be checked when it is read."""
     found.check_ids(zero_added_tokens)
     source, tokenizer, rows = found.source or None, found.tokenizer, found.rows
     there, wanted = rows.shape[0], num_token_ids(tokenizer)

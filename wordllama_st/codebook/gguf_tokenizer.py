@@ -2,8 +2,7 @@
 
 The metadata has the vocabulary and merges or scores, but of the way from a text to what these apply to only names,
 which llama.cpp knows. So the rules are here under the same names; a name that is not here is refused, because another
-rule would silently give other tokens than those the model was trained on. (transformers' conversion of GGUF tokenizers
-does that: it goes by the architecture, and cuts texts by GPT-2's pattern whatever ``tokenizer.ggml.pre`` says.)
+rule (such as GPT-2's pattern, which transformers' conversion always takes) would silently give other tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +14,13 @@ from typing import Any
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from wordllama_st.codebook.charsmap import check_charsmaps, is_sound_charsmap, normalizer_steps, panics_are_errors
+from wordllama_st.codebook.tokenizer_files import (
+    SPACE,
+    check_charsmaps,
+    is_sound_charsmap,
+    normalizer_steps,
+    panics_are_errors,
+)
 from wordllama_st.errors import CodebookError, reason
 
 _PREFIX = "tokenizer.ggml."
@@ -23,8 +28,6 @@ TOKENS = f"{_PREFIX}tokens"
 _HUGGINGFACE = "tokenizer.huggingface.json"
 #: The token types of the format.
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
-#: SentencePiece's space.
-_SPACE = "\u2581"
 #: Finding a token's merges takes time with the square of its length, and no honest one comes near this.
 _MAX_PIECE = 1024
 
@@ -46,13 +49,14 @@ _DEEPSEEK3 = (
     rf"| ?[\p{{P}}\p{{S}}]+[\r\n]*|{_ENDS}"
 )
 
+#: Some of those cut like Llama 3, whose vocabularies have whole words that no merges lead to.
+_LLAMA3_WORDS = "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano"
 #: How byte-level BPE cuts a text before it merges: one pattern after the other, by llama.cpp's names for them.
 _PATTERNS: dict[tuple[str, ...], str] = {
     (_GPT2,): "gpt-2 phi-2 jina-es jina-de jina-v2-es jina-v2-de jina-v1-en jina-v2-code roberta-bpe gigachat a.x-4.0 "
     "mellum modern-bert exaone4 mpt olmo jais trillion granite-docling",
     (r"\p{N}", _GPT2): "starcoder refact command-r smollm codeshell exaone minerva-7b",
-    (_LLAMA3,): "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano dbrx smaug-bpe glm4 "
-    "chatglm-bpe",
+    (_LLAMA3,): f"{_LLAMA3_WORDS} dbrx smaug-bpe glm4 chatglm-bpe",
     (_QWEN2,): "qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2",
     (_QWEN35,): "qwen35",
     (_GPT4O,): "gpt-4o llama4 kanana2 minimax-m2",
@@ -62,10 +66,7 @@ _PATTERNS: dict[tuple[str, ...], str] = {
     (r"[\p{P}$+<=>^~|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]"): "default",
 }
 _BY_NAME = {name: patterns for patterns, names in _PATTERNS.items() for name in names.split()}
-#: Those whose vocabulary has whole words that no merges lead to.
-_IGNORE_MERGES = frozenset(
-    ["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken"]
-)
+_IGNORE_MERGES = {*_LLAMA3_WORDS.split(), "tekken"}
 
 
 class _Vocabulary:
@@ -82,7 +83,7 @@ class _Vocabulary:
         if self.get("model") in ("llama", "t5"):
             # These are looked for in the text as it is, before its spaces are replaced.
             typed = zip(tokens, self.types, strict=True)
-            tokens = [token.replace(_SPACE, " ") if kind == _USER_DEFINED else token for token, kind in typed]
+            tokens = [token.replace(SPACE, " ") if kind == _USER_DEFINED else token for token, kind in typed]
         # As llama.cpp: no text leads to an empty token, but its row is there.
         self.tokens = [token or f"[EMPTY_{index}]" for index, token in enumerate(tokens)]
         self.ids = {token: index for index, token in enumerate(self.tokens)}
@@ -157,11 +158,8 @@ def _byte_level(vocabulary: _Vocabulary) -> Tokenizer:
     """GPT-2's kind: merges of bytes, each written as a letter."""
     name = vocabulary.get("pre")
     if not isinstance(name, str) or name not in _BY_NAME:
-        raise vocabulary.fault(
-            "pre",
-            f"is {str(name)[:80]!r}, which does not tell how the model cuts a text into words. Use the checkpoint "
-            f"that the file was made from, with its tokenizer.json",
-        )
+        fault = f"is {str(name)[:80]!r}, which does not tell how the model cuts a text into words. Use the checkpoint"
+        raise vocabulary.fault("pre", f"{fault} that the file was made from, with its tokenizer.json")
     merges = []
     for merge in vocabulary.strings("merges"):
         left, space, right = merge.partition(" ")
@@ -180,10 +178,10 @@ def _sentencepiece_bpe(vocabulary: _Vocabulary) -> Tokenizer:
     unknown = None if vocabulary.unknown is None else vocabulary.tokens[vocabulary.unknown]
     merges = _merges(vocabulary)
     tokenizer = Tokenizer(models.BPE(vocabulary.ids, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
-    normalizing: list[Any] = [normalizers.Replace(" ", _SPACE)]
-    decoding: list[Any] = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    normalizing: list[Any] = [normalizers.Replace(" ", SPACE)]
+    decoding: list[Any] = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     if vocabulary.get("add_space_prefix", True):
-        normalizing.insert(0, normalizers.Prepend(_SPACE))
+        normalizing.insert(0, normalizers.Prepend(SPACE))
         decoding.append(decoders.Strip(" ", 1, 0))
     tokenizer.normalizer, tokenizer.decoder = normalizers.Sequence(normalizing), decoders.Sequence(decoding)
     return tokenizer
@@ -221,7 +219,7 @@ def _wordpiece(vocabulary: _Vocabulary) -> Tokenizer:
 def _bert_token(token: str, kind: int) -> str:
     if kind != _NORMAL or re.fullmatch(r"\[.*\]", token):
         return token
-    return token[1:] if token.startswith(_SPACE) and len(token) > 1 else "##" + token
+    return token[1:] if token.startswith(SPACE) and len(token) > 1 else "##" + token
 
 
 def _unigram(vocabulary: _Vocabulary) -> Tokenizer:

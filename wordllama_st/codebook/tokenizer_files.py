@@ -1,21 +1,23 @@
 """A checkpoint's tokenizer, whichever files it is kept in.
 
-Where there is no tokenizer.json, transformers makes a tokenizer of what there is. What it makes is looked at before it
-is believed: it may come without the vocabulary, where a class is named that looks for a file of another name; and some
-of its classes pass over how a SentencePiece model has a text normalised. Either would silently give other tokens than
-those the model was trained on.
+Where there is no tokenizer.json, transformers makes a tokenizer of what there is. The result is checked: it may lack
+the vocabulary, where a class is named that looks for a file of another name; and some classes ignore how a
+SentencePiece model normalises a text. Either would silently give other tokens than those the model was trained on.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, normalizers
+import numpy as np
+from tokenizers import Regex, Tokenizer, normalizers
 
-from wordllama_st.codebook.charsmap import check_charsmaps, is_sound_charsmap, normalizer_steps, panics_are_errors
 from wordllama_st.codebook.checkpoint import Checkpoint
 from wordllama_st.errors import CodebookError, MissingExtraError, WordLlamaSTError, reason, require
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer, no_tokenizer
@@ -27,7 +29,10 @@ _VOCABULARIES = (
 )  # fmt: skip
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 
-_SPACE = "\u2581"
+#: SentencePiece's space.
+SPACE = "\u2581"
+#: Bytes of a compiled character map; SentencePiece's largest has some 300,000.
+_MAX_CHARSMAP = 2**22
 _TIKTOKEN = re.compile(rb"[A-Za-z0-9+/]+=* \d+\s")
 #: What a tokenizer is tried on: scripts, spaces, digits, what NFKC changes, what is unknown.
 _PROBES = (
@@ -72,7 +77,7 @@ def find_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
 
 
 def _read(path: Path) -> Tokenizer:
-    """A tokenizer.json that also does for texts of all kinds: some faults show only then."""
+    """Read a tokenizer.json and try it on texts of all kinds: some faults show only then."""
     try:
         with panics_are_errors():
             tokenizer = load_tokenizer(path)
@@ -127,7 +132,7 @@ def _converted(vocabulary: Path, entries: int) -> Tokenizer:
 
 
 def _read_sentencepiece(path: Path, content: bytes) -> Any:
-    """A SentencePiece model's message, with nothing in it that would lead a library astray."""
+    """Parse and check a SentencePiece model."""
     try:
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
         from sentencepiece import sentencepiece_model_pb2
@@ -205,8 +210,8 @@ def _by_its_rules(definition: dict[str, Any], model: Any) -> Tokenizer:
     rebuilt = Tokenizer.from_str(json.dumps(definition | {"normalizer": None, "pre_tokenizer": None}))
     steps = normalizer_steps(spec.precompiled_charsmap, spec.remove_extra_whitespaces)
     if spec.add_dummy_prefix:
-        steps.append(normalizers.Prepend(_SPACE))
-    rebuilt.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", _SPACE)])
+        steps.append(normalizers.Prepend(SPACE))
+    rebuilt.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", SPACE)])
     return rebuilt
 
 
@@ -214,3 +219,67 @@ def _damaged(path: Path, fault: str) -> CodebookError:
     return CodebookError(
         f"{path} cannot be used: {fault} Download it again, or put the model's {TOKENIZER_FILE} there."
     )
+
+
+def normalizer_steps(charsmap: bytes, remove_extra_whitespaces: bool) -> list[Any]:
+    """The normalizers that do to a text what a SentencePiece model's normalizer_spec says, up to its spaces."""
+    steps: list[Any] = [normalizers.Precompiled(charsmap)] if charsmap else []
+    if remove_extra_whitespaces:
+        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+    return steps
+
+
+@contextmanager
+def panics_are_errors() -> Iterator[None]:
+    """Raise RuntimeError for the tokenizers library's panics, which no ``except Exception`` catches."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # of a module that cannot be imported
+            raise RuntimeError(str(error)) from error
+        raise
+
+
+def check_charsmaps(tokenizer: Tokenizer) -> None:
+    """Raise ValueError if a tokenizer has a compiled character map that is not sound."""
+    steps = [] if tokenizer.normalizer is None else [json.loads(tokenizer.normalizer.__getstate__())]
+    while steps:
+        step = steps.pop()
+        steps += step.get("normalizers", [])
+        if step["type"] == "Precompiled" and not is_sound_charsmap(base64.b64decode(step["precompiled_charsmap"])):
+            raise ValueError("its precompiled_charsmap is damaged")
+
+
+def is_sound_charsmap(charsmap: bytes) -> bool:
+    """Whether no text leads out of SentencePiece's compiled map from characters to what they are normalised to.
+
+    It has the size of a trie, the trie as a double array (each unit's number is combined with a byte of the text into
+    the number of the next unit), and the texts that its leaves point into. The tokenizers library panics where it leads
+    beyond an end, and not before somebody's text gets there. So every step that a text could make is made here.
+    """
+    size = int.from_bytes(charsmap[:4], "little") // 4
+    if not 0 < size * 4 <= len(charsmap) - 4 <= _MAX_CHARSMAP:
+        return False
+    units = np.frombuffer(charsmap, "<u4", size, 4).astype(np.int64)
+    texts = np.frombuffer(charsmap, np.uint8, offset=4 + size * 4)
+    begins_character = np.append((texts & 0xC0) != 0x80, True)
+    offsets = (units >> 10) << ((units & 0x200) >> 6)
+    letters = np.arange(1, 0xF5)  # the bytes of UTF-8
+    seen = np.zeros(size, bool)
+    ahead = [offsets[:1]]
+    while ahead:
+        reached = ahead.pop()[:, None] ^ letters
+        if reached.max() >= size:
+            return False
+        found = np.unique(reached[(units[reached] & 0x800000FF) == letters])
+        found = found[~seen[found]]
+        seen[found] = True
+        nodes = found ^ offsets[found]
+        leaves = nodes[units[found] & 0x100 != 0]
+        if leaves.max(initial=0) >= size:
+            return False
+        values = units[leaves] & 0x7FFFFFFF
+        if values.max(initial=0) > len(texts) or not begins_character[values].all():
+            return False
+        ahead += [nodes[start : start + 4096] for start in range(0, len(nodes), 4096)]  # in pieces, for memory
+    return True
