@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wordllama_st.codebook.input_embeddings import find_input_embeddings
+from wordllama_st.codebook.token_table import ArrayRows
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
-from wordllama_st.storage.safetensors_file import StoredTensor, stored_tensor, table_layout
-from wordllama_st.storage.safetensors_header import TensorEntry, read_header
+from wordllama_st.storage.safetensors_file import TensorEntry, read_header, table_layout
 
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
@@ -17,13 +17,9 @@ SINGLE_FILE = "model.safetensors"
 
 
 class Checkpoint:
-    """A checkpoint in a directory.
+    """A checkpoint in a directory."""
 
-    Attributes:
-        name: What to call it in an error.
-        commit: Of its repository, if it comes from one.
-    """
-
+    #: Of its repository, if it comes from one.
     commit: str | None = None
 
     def __init__(self, directory: Path) -> None:
@@ -63,9 +59,9 @@ class Checkpoint:
         """The tensors of a safetensors file."""
         return read_header(self._shard(filename))
 
-    def tensor(self, filename: str, key: str) -> StoredTensor:
+    def tensor(self, filename: str, key: str) -> ArrayRows:
         """A token table on this machine's disk, fetched if need be."""
-        return stored_tensor(self._shard(filename), key)
+        return ArrayRows.from_file(self._shard(filename), key)
 
     def _shard(self, filename: str) -> Path:
         path = self.path(filename)
@@ -82,8 +78,8 @@ class Checkpoint:
             f"them: AutoModel.from_pretrained(DIR).save_pretrained(DIR) of transformers writes {SINGLE_FILE}."
         )
 
-    def find_table(self, tensor_name: str | None = None) -> tuple[StoredTensor, str | None]:
-        """Find the token table, reading headers only, and the architecture, if that is asked for the table's key.
+    def find_table(self, tensor_name: str | None = None) -> tuple[ArrayRows, str, str | None]:
+        """Find the token table, its key, and the architecture if that is asked for the key; headers only are read.
 
         Raises:
             CodebookNotFoundError: If the checkpoint's config.json, its weights or one of its shards is missing.
@@ -104,7 +100,7 @@ class Checkpoint:
                 f"{tensor_name!r} in {self.name}/{shard} has shape {list(found)}, but {CONFIG_FILE} describes "
                 f"{list(shape)}: the two belong to different models."
             )
-        return self.tensor(shard, tensor_name), architecture
+        return self.tensor(shard, tensor_name), tensor_name, architecture
 
     def _shards(self) -> dict[str, str]:
         """The file that each tensor is in, by the tensor's name."""

@@ -21,7 +21,7 @@ from wordllama_st.codebook.concat import ConcatenatedRows, check_vocabularies
 from wordllama_st.codebook.find import PROVENANCE_FILE, WEIGHT_FILE, Provenance, find_table, open_table
 from wordllama_st.codebook.token_table import ArrayRows, CheckedRows, FoundTable, Rows, blocks, prefetched
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError
-from wordllama_st.storage.safetensors_file import TENSOR_NAME, stored_tensor, table_bytes, write_tensor
+from wordllama_st.storage.safetensors_file import TENSOR_NAME, table_bytes, write_tensor
 from wordllama_st.storage.staging import OwnFile, staged_directory, staged_file
 from wordllama_st.storage.tokenizer import (
     TOKENIZER_FILE,
@@ -104,16 +104,12 @@ class Codebook:
             self._save_table(scratch / WEIGHT_FILE)
         self._finish_check()
         if not isinstance(self._rows, ArrayRows):
-            self._rows = self._mapped_file()
+            assert self._file is not None
+            self._rows = ArrayRows.from_file(self._file.path, TENSOR_NAME)
         # Made during encode, it would be an inference tensor, which no later training step could use.
         with torch.inference_mode(False):
             weight = torch.from_numpy(self._rows.table)
             return weight.view(torch.bfloat16) if self.dtype == "bfloat16" else weight
-
-    def _mapped_file(self) -> ArrayRows:
-        assert self._file is not None
-        stored = stored_tensor(self._file.path, TENSOR_NAME)
-        return ArrayRows(stored.map(), stored.dtype)
 
     @property
     def dtype(self) -> str:
@@ -305,7 +301,7 @@ class Codebook:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if "_rows" not in state:
-            self._rows = self._mapped_file()
+            self._rows = ArrayRows.from_file(state["_file"].path, TENSOR_NAME)
 
     def __repr__(self) -> str:
         source = f", source={self._provenance.source!r}" if self._provenance.source else ""

@@ -15,7 +15,7 @@ from wordllama_st.codebook.tokenizer_files import find_tokenizer
 from wordllama_st.errors import CodebookError
 from wordllama_st.static import released
 from wordllama_st.static.formats import sentence_transformers as static_format
-from wordllama_st.storage.safetensors_file import TENSOR_NAME, stored_tensor
+from wordllama_st.storage.safetensors_file import TENSOR_NAME
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer
 
 #: The table of a saved codebook, and where it comes from.
@@ -100,13 +100,11 @@ def find_table(
         from wordllama_st.codebook.hub import HubCheckpoint
 
         checkpoint = HubCheckpoint(name, revision, token)
-    stored, architecture = checkpoint.find_table(tensor_name)
-    rows = ArrayRows(stored.map(), stored.dtype)
+    rows, tensor_name, architecture = checkpoint.find_table(tensor_name)
     tokenizer = find_tokenizer(checkpoint)
-    return FoundTable(rows, tokenizer, checkpoint.name, stored.name, architecture, checkpoint.commit)
+    return FoundTable(rows, tokenizer, checkpoint.name, tensor_name, architecture, checkpoint.commit)
 
 
 def open_table(weights: Path, tokenizer: Path, source: str, tensor_name: str = TENSOR_NAME) -> FoundTable:
     """Map a tensor of a safetensors file, and read its tokenizer.json."""
-    stored = stored_tensor(weights, tensor_name)
-    return FoundTable(ArrayRows(stored.map(), stored.dtype), load_tokenizer(tokenizer), source, tensor_name)
+    return FoundTable(ArrayRows.from_file(weights, tensor_name), load_tokenizer(tokenizer), source, tensor_name)

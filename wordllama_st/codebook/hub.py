@@ -1,8 +1,8 @@
 """A checkpoint on the Hugging Face Hub, of which only the token table is fetched.
 
-config.json, the tokenizer and the index come through huggingface_hub, into its cache. Of the file with the table, which
-may be one of a hundred and have gigabytes, two byte ranges are read: the header, and the table itself. They are kept in
-huggingface_hub's cache of assets (``HF_ASSETS_CACHE``), under the commit, so that a second extraction needs no network.
+config.json, the tokenizer and the index come through huggingface_hub, into its cache. Of the file with the table two
+byte ranges are read: the header, and the table itself. They are kept in huggingface_hub's cache of assets
+(``HF_ASSETS_CACHE``), under the commit, so that a second extraction needs no network.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import io
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -20,10 +19,10 @@ from huggingface_hub import cached_assets_path, errors, try_to_load_from_cache
 from huggingface_hub.utils import WeakFileLock, tqdm  # type: ignore[attr-defined]
 
 from wordllama_st.codebook.checkpoint import CONFIG_FILE, SINGLE_FILE, Checkpoint
+from wordllama_st.codebook.token_table import ArrayRows
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, ModelUnavailableError
+from wordllama_st.storage import safetensors_file
 from wordllama_st.storage.hub import LIBRARY, download_file, fetch_range, httpx, translate_hub_error
-from wordllama_st.storage.safetensors_file import TENSOR_NAME, StoredTensor, stored_tensor, table_layout, tensor_header
-from wordllama_st.storage.safetensors_header import PREFIX_BYTES, TensorEntry, header_length, parse_header, read_header
 from wordllama_st.storage.staging import staged_file
 
 _PICKLE_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -32,13 +31,7 @@ FIRST_BYTES = 64 * 1024
 
 
 class HubCheckpoint(Checkpoint):
-    """A checkpoint in a model repository of the Hub, at one commit: the one its revision stands for now.
-
-    Args:
-        repo_id: ``"org/model"``.
-        revision: Branch, tag or commit; the default branch if None.
-        token: As everywhere in huggingface_hub.
-    """
+    """A checkpoint in a model repository of the Hub, at one commit: the one its revision stands for now."""
 
     def __init__(self, repo_id: str, revision: str | None = None, token: bool | str | None = None) -> None:
         self.name = repo_id
@@ -50,7 +43,8 @@ class HubCheckpoint(Checkpoint):
         try:
             known = self._cached(filename)
             if self.commit is None or known is None:  # what is known of a commit does not change
-                known = str(download_file(self.name, filename, revision=self._at(), token=self._token))
+                revision = self.commit or self._revision
+                known = str(download_file(self.name, filename, revision=revision, token=self._token))
         except errors.EntryNotFoundError as error:
             if isinstance(error, errors.LocalEntryNotFoundError) and (known is None or isinstance(known, str)):
                 raise self._unavailable(filename, error.__cause__ or error) from error
@@ -77,39 +71,46 @@ class HubCheckpoint(Checkpoint):
                     raise
         return None
 
-    def header(self, filename: str) -> Mapping[str, TensorEntry]:
+    def header(self, filename: str) -> Mapping[str, safetensors_file.TensorEntry]:
         where = f"{self.name}/{filename}"
         if isinstance(whole := self._cached(filename), str):
-            return read_header(Path(whole))
+            return safetensors_file.read_header(Path(whole))
         kept = self._asset(f"{filename}.header.json")
         if kept.is_file():
             with suppress(ValueError, KeyError, TypeError):  # else it is fetched again
                 content = json.loads(kept.read_text(encoding="utf-8"))
-                return parse_header(content["header"].encode(), content["file_size"], where)
+                return safetensors_file.parse_header(content["header"].encode(), content["file_size"], where)
         start = io.BytesIO()
         size = self._fetch(filename, 0, FIRST_BYTES, start)
-        end = PREFIX_BYTES + header_length(start.getvalue()[:PREFIX_BYTES], size, where)
+        end = safetensors_file.PREFIX_BYTES + safetensors_file.header_length(
+            start.getvalue()[: safetensors_file.PREFIX_BYTES], size, where
+        )
         self._fetch(filename, start.tell(), end, start)
-        header = start.getvalue()[PREFIX_BYTES:end]
-        tensors = parse_header(header, size, where)
+        header = start.getvalue()[safetensors_file.PREFIX_BYTES : end]
+        tensors = safetensors_file.parse_header(header, size, where)
         with staged_file(kept) as path:
             path.write_text(json.dumps({"file_size": size, "header": header.decode()}), encoding="utf-8")
         return tensors
 
-    def tensor(self, filename: str, key: str) -> StoredTensor:
+    def tensor(self, filename: str, key: str) -> ArrayRows:
         if isinstance(whole := self._cached(filename), str):
-            return stored_tensor(Path(whole), key)
+            return ArrayRows.from_file(Path(whole), key)
         tensors = self.header(filename)
-        dtype, shape = table_layout(tensors, key, f"{self.name}/{filename}")
+        dtype, shape = safetensors_file.table_layout(tensors, key, f"{self.name}/{filename}")
         kept = self._asset(f"{filename}.{quote(key, safe='')}.safetensors")
         with WeakFileLock(kept.with_name(f"{kept.name}.lock")):
             if not kept.is_file():
                 partial = kept.with_name(f"{kept.name}.incomplete")
-                self._download(filename, tensors[key], tensor_header(TENSOR_NAME, dtype, shape), partial)
+                self._download(
+                    filename,
+                    tensors[key],
+                    safetensors_file.tensor_header(safetensors_file.TENSOR_NAME, dtype, shape),
+                    partial,
+                )
                 partial.replace(kept)
-        return replace(stored_tensor(kept, TENSOR_NAME), name=key)
+        return ArrayRows.from_file(kept, safetensors_file.TENSOR_NAME)
 
-    def _download(self, filename: str, entry: TensorEntry, header: bytes, path: Path) -> None:
+    def _download(self, filename: str, entry: safetensors_file.TensorEntry, header: bytes, path: Path) -> None:
         """Fetch a tensor's bytes into a safetensors file of its own, going on where an earlier try broke off."""
         total = entry.end - entry.start
         with path.open("ab") as file:
@@ -120,7 +121,7 @@ class HubCheckpoint(Checkpoint):
             file.truncate(len(header) + done)
             with tqdm.wrapattr(file, "write", total=total, initial=done, desc=filename) as counted:
                 self._fetch(filename, entry.start + done, entry.end, counted)
-        stored_tensor(path, TENSOR_NAME)
+        ArrayRows.from_file(path, safetensors_file.TENSOR_NAME)  # checks it
 
     def _fetch(self, filename: str, start: int, stop: int, file: IO[bytes]) -> int:
         try:
@@ -129,11 +130,8 @@ class HubCheckpoint(Checkpoint):
             raise self._unavailable(filename, error) from error
 
     def _cached(self, filename: str) -> Any:
-        """The path of a whole file that was downloaded before, as str; another object if it is known not to exist."""
-        return try_to_load_from_cache(self.name, filename, revision=self._at())
-
-    def _at(self) -> str | None:
-        return self.commit or self._revision
+        """The path of a file that was downloaded whole, as str; another object if it is known not to exist."""
+        return try_to_load_from_cache(self.name, filename, revision=self.commit or self._revision)
 
     def _asset(self, name: str) -> Path:
         if self.commit is None:

@@ -10,13 +10,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from wordllama_st.errors import CodebookError
-from wordllama_st.storage.safetensors_file import CHUNK_BYTES, STORAGE_DTYPES, Table
+from wordllama_st.storage.safetensors_file import CHUNK_BYTES, STORAGE_DTYPES, Table, map_tensor
 from wordllama_st.storage.tokenizer import num_token_ids, tokens_without_row
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class ArrayRows(Rows):
     def __init__(self, table: Table, dtype: str) -> None:
         super().__init__(table.shape, dtype)
         self.table = table
+
+    @classmethod
+    def from_file(cls, path: Path, name: str) -> ArrayRows:
+        """The rows of a tensor of a safetensors file, mapped; raises CodebookError if it has no such table."""
+        return cls(*map_tensor(path, name))
 
     @classmethod
     def from_tensor(cls, weight: torch.Tensor) -> ArrayRows:

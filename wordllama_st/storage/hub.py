@@ -11,23 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from huggingface_hub import (
-    constants,
-    get_session,
-    hf_hub_download,
-    hf_hub_url,
-    hf_raise_for_status,
-    try_to_load_from_cache,
-)
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import constants, errors, get_session, hf_hub_download, hf_hub_url, hf_raise_for_status
+from huggingface_hub import try_to_load_from_cache as cached_file
 from huggingface_hub.utils import build_hf_headers, http_stream_backoff  # type: ignore[attr-defined]
 
 from wordllama_st.errors import CodebookNotFoundError, ModelUnavailableError, reason
@@ -40,7 +25,7 @@ RETRIES = 5
 #: Seconds to wait before the first of them; doubled for each next.
 RETRY_WAIT = 1.0
 #: The HTTP client that huggingface_hub uses, and whose errors it lets pass: httpx, or httpx2 from its version 2 on.
-httpx: Any = import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
+httpx: Any = import_module(errors.HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
 #: No connection can be made: the name is not resolved, the connection refused, or nobody answers.
 NO_CONNECTION: tuple[type[Exception], ...] = (httpx.ConnectError, httpx.ConnectTimeout)
 
@@ -56,36 +41,26 @@ def download_file(
 ) -> Path:
     """Call ``hf_hub_download``, unless the file is not in the cache and there is no network.
 
-    Without a network, ``hf_hub_download`` retries for 23 seconds or more before it gives up. A file that is in the
-    cache is returned at once in any case.
+    Without a network, ``hf_hub_download`` retries for 23 seconds or more before it gives up.
 
     Raises:
         LocalEntryNotFoundError: If no connection can be made, which is the error's ``__cause__``; and the other errors
             of ``hf_hub_download``.
     """
-    cached = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=revision)
-    if not isinstance(cached, str) and not local_files_only:
+    where: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir}
+    if not local_files_only and not isinstance(cached_file(repo_id, filename, **where), str):
         _check_connection(constants.ENDPOINT)
-    return Path(
-        hf_hub_download(
-            repo_id,
-            filename,
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            library_name=LIBRARY,
-        )
-    )
+    options = where | {"token": token, "local_files_only": local_files_only, "library_name": LIBRARY}
+    return Path(hf_hub_download(repo_id, filename, **options))
 
 
 @cache  # of its success: one more request in a process
 def _check_connection(endpoint: str) -> None:
     try:
-        with suppress(OfflineModeIsEnabled):
+        with suppress(errors.OfflineModeIsEnabled):
             get_session().head(endpoint, timeout=constants.HF_HUB_ETAG_TIMEOUT, follow_redirects=False)
     except NO_CONNECTION as error:
-        raise LocalEntryNotFoundError(f"No connection to {endpoint} can be made.") from error
+        raise errors.LocalEntryNotFoundError(f"No connection to {endpoint} can be made.") from error
     except httpx.HTTPError:
         pass  # The Hub is there. Whatever it has against this request, the download will tell.
 
@@ -100,16 +75,7 @@ def fetch_range(
     commit: str | None = None,
     token: bool | str | None = None,
 ) -> int:
-    """Append the bytes of a file from ``start`` to ``stop``, or to its end, going on where a connection breaks.
-
-    Args:
-        repo_id: ``"org/model"``.
-        filename: The file in it.
-        start: The first byte.
-        stop: The byte behind the last.
-        file: What the bytes are written to.
-        commit: Of the repository.
-        token: As everywhere in huggingface_hub.
+    """Append a repository file's bytes from ``start`` to before ``stop``, or its end, going on if a connection breaks.
 
     Returns:
         The size of the whole file, or ``stop`` if there was nothing to fetch.
@@ -139,7 +105,7 @@ def fetch_range(
                         position, failures = position + file.write(part), 0
                     if position >= stop:
                         return size
-        except HfHubHTTPError:
+        except errors.HfHubHTTPError:
             raise
         except httpx.HTTPError as error:
             fault = error
@@ -189,19 +155,19 @@ def translate_hub_error(
         found: Whether the repository is known to exist. If not, the name may have been meant as a directory.
         missing: The class of the error for a repository or revision that does not exist.
     """
-    if isinstance(error, HFValidationError):
+    if isinstance(error, errors.HFValidationError):
         return missing(f"There is no directory or file {repo_id}, and no model can have such a name.")
-    if isinstance(error, GatedRepoError):
+    if isinstance(error, errors.GatedRepoError):
         return ModelUnavailableError(
             f"{repo_id} is gated: accept its terms on https://hf.co/{repo_id}, and log in with `hf auth login` or give "
             f"a token. ({reason(error)})"
         )
-    if isinstance(error, RepositoryNotFoundError):
+    if isinstance(error, errors.RepositoryNotFoundError):
         return missing(
             f"There is no directory {repo_id}, no released model of that name, and no repository on the Hub that is "
             f"public or that the token given may read."
         )
-    if isinstance(error, RevisionNotFoundError):
+    if isinstance(error, errors.RevisionNotFoundError):
         return missing(f"{repo_id} on the Hub has no revision {revision!r}.")
     no_directory = "" if found else f"There is no directory {repo_id}, and on the Hub "
     return ModelUnavailableError(

@@ -1,7 +1,9 @@
-"""A two-dimensional tensor inside a safetensors file: where its bytes lie, how to map them, how to stream them out.
+"""Safetensors files: the header, checked to the last byte, and the one two-dimensional tensor of a token table.
 
-What the ``safetensors`` library does not offer, and a table of several gigabytes needs, is the tensor's position,
-so that it can be mapped, hashed and copied without ever being read whole, and a writer that takes a stream.
+The format (https://github.com/huggingface/safetensors) is eight bytes of header length, a JSON header that gives each
+tensor's dtype, shape and place, then the tensors' bytes, without gaps or overlaps up to the end of the file. The
+``safetensors`` library checks a file that is whole and local; here a header may also come alone, over HTTP. Nor does it
+tell a tensor's position, by which a table of several gigabytes is mapped, or write from a stream.
 """
 
 from __future__ import annotations
@@ -18,9 +20,18 @@ import numpy as np
 import numpy.typing as npt
 
 from wordllama_st.errors import CodebookError
-from wordllama_st.storage.safetensors_header import TensorEntry, read_header
 from wordllama_st.storage.staging import staged_file
 
+#: The header's length, before the header.
+PREFIX_BYTES = 8
+#: What the format allows; no honest header comes near it.
+MAX_HEADER_BYTES = 100_000_000
+
+#: Bits of an element, by dtype tag. A file may have tensors of others, of which only the place is checked.
+_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "U16": 16, "I16": 16, "F16": 16,
+    "BF16": 16, "U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64, "C64": 64,
+}  # fmt: skip
 #: The dtypes a codebook keeps, by their safetensors tag. NumPy has no bfloat16, so its bits travel as uint16.
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 STORAGE_DTYPES: dict[str, np.dtype[Any]] = {
@@ -28,52 +39,134 @@ STORAGE_DTYPES: dict[str, np.dtype[Any]] = {
     "float16": np.dtype("<f2"),
     "bfloat16": np.dtype("<u2"),
 }
-
 #: The key of a token table in every file of this package's, as in WordLlama's and sentence-transformers' own.
 TENSOR_NAME = "embedding.weight"
-
 #: A table [V, D] in one of these.
 Table = npt.NDArray[Any]
-
 #: Bytes at a time when a table is checked, hashed or copied.
 CHUNK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
-class StoredTensor:
-    """A [V, D] tensor in a file.
+class TensorEntry:
+    """A tensor's dtype by the format's tag, such as ``"BF16"``, its shape and its place from the start of the file."""
 
-    Attributes:
-        path: The safetensors file.
-        name: The tensor's key in it.
-        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``.
-        shape: (V, D).
-        offset: Position of the first byte, from the start of the file.
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+def read_header(path: Path) -> dict[str, TensorEntry]:
+    """Every tensor of a file, by its key; raises CodebookError if the file is not valid safetensors."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = header_length(file.read(PREFIX_BYTES), size, str(path))
+        return parse_header(file.read(length), size, str(path))
+
+
+def header_length(prefix: bytes, file_size: int, where: str) -> int:
+    """The header's length in bytes, from the first eight bytes of a file.
+
+    Args:
+        prefix: These bytes.
+        file_size: Of the whole file, in bytes.
+        where: The file, for the error.
+
+    Raises:
+        CodebookError: If the file cannot have a header that long.
+    """
+    if len(prefix) < PREFIX_BYTES:
+        raise _fault(where, f"it has {file_size} bytes, fewer than the eight it begins with")
+    (length,) = struct.unpack("<Q", prefix)
+    if length > MAX_HEADER_BYTES:
+        raise _fault(where, f"it claims a header of {length:,} bytes, beyond the format's {MAX_HEADER_BYTES:,}")
+    if PREFIX_BYTES + length > file_size:
+        raise _fault(where, f"it claims a header of {length:,} bytes, and ends after {file_size:,}")
+    return int(length)
+
+
+def parse_header(header: bytes, file_size: int, where: str) -> dict[str, TensorEntry]:
+    """Every tensor, by its key, that the JSON ``header`` of the file ``where`` of ``file_size`` bytes describes.
+
+    Raises:
+        CodebookError: If the header is not one, or does not fit the file.
     """
 
-    path: Path
-    name: str
-    dtype: str
-    shape: tuple[int, int]
-    offset: int
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in content:
+                raise _fault(where, f"its header has the key {key!r} twice")
+            content[key] = value
+        return content
 
-    def map(self) -> Table:
-        """The tensor as a private mapping of the file, [V, D]; bfloat16 as its uint16 bits.
+    try:
+        content = json.loads(header.decode("utf-8"), object_pairs_hook=unique)
+    except UnicodeDecodeError as error:
+        raise _fault(where, f"its header is not UTF-8 at byte {PREFIX_BYTES + error.start}") from error
+    except CodebookError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise _fault(where, f"its header is not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise _fault(where, "its header is not a JSON object")
+    data_start = PREFIX_BYTES + len(header)
+    tensors = {
+        name: _entry(name, entry, data_start, where) for name, entry in content.items() if name != "__metadata__"
+    }
+    _check_places(tensors, data_start, file_size, where)
+    return tensors
 
-        Pages are read when they are touched and can be dropped at any time: nothing counts against memory.
-        """
-        return np.memmap(self.path, STORAGE_DTYPES[self.dtype], mode="c", offset=self.offset, shape=self.shape)
+
+def _entry(name: str, entry: Any, data_start: int, where: str) -> TensorEntry:
+    try:
+        dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    except (TypeError, KeyError, ValueError) as error:
+        raise _fault(where, f"its header gives no dtype, shape and two offsets for {name!r}") from error
+    if not isinstance(dtype, str) or not isinstance(shape, list) or not all(map(_is_count, [*shape, start, end])):
+        raise _fault(where, f"the dtype, shape or offsets of {name!r} are not what they should be: {str(entry)[:200]}")
+    bits = math.prod(shape) * _BITS.get(dtype, 0)
+    if end < start or (dtype in _BITS and -(-bits // 8) != end - start):
+        raise _fault(where, f"{name!r}, {dtype} of shape {str(shape)[:80]}, cannot lie at bytes {start} to {end}")
+    return TensorEntry(dtype, tuple(shape), data_start + start, data_start + end)
 
 
-def stored_tensor(path: Path, name: str) -> StoredTensor:
-    """Find ``name`` in a safetensors file, reading only its header.
+def _check_places(tensors: dict[str, TensorEntry], data_start: int, file_size: int, where: str) -> None:
+    position, before = data_start, "the header"
+    for name, entry in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
+        if entry.start < position:
+            raise _fault(where, f"{name!r} overlaps {before}")
+        if entry.start > position:
+            raise _fault(where, f"the {entry.start - position:,} bytes between {before} and {name!r} are no tensor's")
+        position, before = entry.end, repr(name)
+    if position > file_size:
+        raise _fault(where, f"it is cut short: {position:,} bytes by its header, {file_size:,} in fact")
+    if position < file_size:
+        raise _fault(where, f"it has {file_size - position:,} bytes more than its header describes")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _fault(where: str, fault: str) -> CodebookError:
+    return CodebookError(f"{where} is not a readable safetensors file: {fault}.")
+
+
+def map_tensor(path: Path, name: str) -> tuple[Table, str]:
+    """Map the tensor ``name`` of a safetensors file, and read its dtype.
+
+    Returns:
+        A private mapping [V, D], bfloat16 as its uint16 bits; and the dtype. Pages are read when they are touched and
+        can be dropped at any time: nothing counts against memory.
 
     Raises:
         CodebookError: If the file is invalid, has no such tensor, or the tensor is no table of floats.
     """
     tensors = read_header(path)
     dtype, shape = table_layout(tensors, name, str(path))
-    return StoredTensor(path, name, dtype, shape, tensors[name].start)
+    return np.memmap(path, STORAGE_DTYPES[dtype], mode="c", offset=tensors[name].start, shape=shape), dtype
 
 
 def table_layout(tensors: Mapping[str, TensorEntry], name: str, where: str) -> tuple[str, tuple[int, int]]:
@@ -91,13 +184,10 @@ def table_layout(tensors: Mapping[str, TensorEntry], name: str, where: str) -> t
         raise CodebookError(
             f"{name!r} in {where} is stored as {entry.dtype}"
             f"{f', quantised, with {_listing(scales)} beside it' if scales else ''}; "
-            f"a codebook is read from {', '.join(DTYPES)}. Take the checkpoint that it was quantised from, or convert "
-            f"it."
+            f"a codebook is read from {', '.join(DTYPES)}. Take the checkpoint it was quantised from, or convert it."
         )
     if len(entry.shape) != 2 or 0 in entry.shape:
-        raise CodebookError(
-            f"{name!r} in {where} has shape {list(entry.shape)}; a token table is [V, D], neither zero."
-        )
+        raise CodebookError(f"{name!r} in {where} has shape {list(entry.shape)}; a token table is [V, D], neither 0.")
     return DTYPES[entry.dtype], (entry.shape[0], entry.shape[1])
 
 

@@ -18,7 +18,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
     Raises:
         CodebookNotFoundError: If there is none.
-        CodebookError: If it is not one that the tokenizers library reads.
+        CodebookError: If the tokenizers library cannot read it.
     """
     if not path.is_file():
         raise no_tokenizer(path)
@@ -46,11 +46,10 @@ def plain_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
 def text_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
     """A plain copy that takes the special tokens written in a text for the text they are.
 
-    A tokenizer finds ``<s>`` in an HTML page and ``</s>`` in a text about tokenizers, and makes of them the ids of its
-    special tokens, whose vectors say nothing of a text's meaning. Here these become ordinary entries of the
-    vocabulary, out of the reach of any text: no merge leads to them, and where the model looks words up whole, their
-    names get a space in front, which no word has. Ids and the size of the vocabulary stay what they are. The token
-    for what is unknown stays too.
+    A tokenizer makes of an ``<s>`` in an HTML page the id of its special token, whose embedding says nothing of a
+    text's meaning. Here special tokens become ordinary entries of the vocabulary that no text reaches: no merge leads
+    to them, and where the model looks words up whole, their names get a space in front, which no word has. Ids and the
+    vocabulary size stay the same, and so does the unknown token.
     """
     definition = json.loads(plain_tokenizer(tokenizer).to_str())
     added = sorted(definition["added_tokens"], key=lambda token: token["id"])

@@ -12,8 +12,7 @@ from tokenizers import Tokenizer
 
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError, ModelLoadError, reason
 from wordllama_st.static.table import StaticTable
-from wordllama_st.storage.safetensors_file import TENSOR_NAME, byte_chunks, write_tensor
-from wordllama_st.storage.safetensors_header import read_header
+from wordllama_st.storage.safetensors_file import TENSOR_NAME, byte_chunks, read_header, write_tensor
 from wordllama_st.storage.tokenizer import load_tokenizer, plain_tokenizer, tokens_without_row
 
 #: The keys of model2vec's layout.
