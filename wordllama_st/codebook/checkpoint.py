@@ -59,7 +59,7 @@ class Checkpoint:
         """The tensors of a safetensors file."""
         return read_header(self._shard(filename))
 
-    def tensor(self, filename: str, key: str) -> ArrayRows:
+    def table(self, filename: str, key: str, entry: TensorEntry) -> ArrayRows:
         """A token table on this machine's disk, fetched if need be."""
         return ArrayRows.from_file(self._shard(filename), key)
 
@@ -94,13 +94,14 @@ class Checkpoint:
             raise CodebookError(f"The checkpoint in {self.name} holds no tensor {tensor_name!r}.")
         shard = shards[tensor_name]
         # The header first: what is no table is not worth fetching.
-        _, found = table_layout(self.header(shard), tensor_name, f"{self.name}/{shard}")
+        tensors = self.header(shard)
+        _, found = table_layout(tensors, tensor_name, f"{self.name}/{shard}")
         if shape is not None and found != shape:
             raise CodebookError(
                 f"{tensor_name!r} in {self.name}/{shard} has shape {list(found)}, but {CONFIG_FILE} describes "
                 f"{list(shape)}: the two belong to different models."
             )
-        return self.tensor(shard, tensor_name), tensor_name, architecture
+        return self.table(shard, tensor_name, tensors[tensor_name]), tensor_name, architecture
 
     def _shards(self) -> dict[str, str]:
         """The file that each tensor is in, by the tensor's name."""

@@ -11,23 +11,14 @@ from wordllama_st.codebook.token_table import Rows, as_float32, blocks
 from wordllama_st.errors import ArgumentError, CodebookError
 from wordllama_st.storage.safetensors_file import STORAGE_DTYPES, Table
 
-#: Differences that an error shows.
-SHOWN = 10
+SHOWN = 10  # differences in an error
 
 
 class ConcatenatedRows(Rows):
     """Tables [V, D₁], [V, D₂], … as one, [V, D₁ + D₂ + …], in the dtype they share, or float32.
 
-    A table with fewer rows has zeros for those it lacks; of one with more, the others are left out.
-
-    Args:
-        parts: The tables.
-        scale: What each is multiplied by: ``"rms"`` so that its rows have a root mean square length of one; or a number
-            for each; or None.
-        count: V.
-
-    Raises:
-        ArgumentError: If the scale is none of these.
+    A table with fewer than ``count`` rows has zeros for those it lacks; of one with more, the others are left out.
+    For ``scale`` and its errors see :meth:`~wordllama_st.Codebook.concat`.
     """
 
     def __init__(self, parts: Sequence[Rows], scale: str | Sequence[float] | None, count: int) -> None:
@@ -69,11 +60,7 @@ def _rms_length(rows: Rows) -> float:
 
 
 def _from_float32(block: Table, dtype: str) -> Table:
-    """Numbers as a table of ``dtype`` stores them, rounded to the nearest, ties to even.
-
-    Raises:
-        CodebookError: If one is too large for it.
-    """
+    """Numbers as ``dtype`` stores them, rounded half to even; raises CodebookError if one is too large for it."""
     with np.errstate(over="ignore"):
         if dtype == "bfloat16":
             bits = block.view(np.uint32)
@@ -93,10 +80,10 @@ def check_vocabularies(
     """Compare the vocabularies of several tables, token by token, with the first.
 
     Returns:
-        The differences among special tokens, in words. They do no harm, since no text ever has one.
+        The differences among special tokens, in words. No text ever has one.
 
     Raises:
-        CodebookError: If others differ; it shows the first ten.
+        CodebookError: If others differ.
     """
     first, *others = [
         {token_id: token for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()}

@@ -1,10 +1,9 @@
 """The token table and tokenizer inside a GGUF file, the format of llama.cpp.
 
 The format (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) is a magic number, a version, two counts, that
-many key-values, that many tensor descriptions, then the tensors' bytes at aligned offsets. Every count and length is
-checked here against the bytes that remain before anything is done with it. ``gguf.GGUFReader`` does no such check, and
-makes an array of every single element: Llama 3's vocabulary takes it 35 s and 600 MB, and this reader 1 s and 50 MB.
-What the types mean and how they are dequantized comes from the ``gguf`` package.
+many key-values, that many tensor descriptions, then the tensors' bytes at aligned offsets. ``gguf.GGUFReader`` checks
+no count or length against the bytes that remain, as is done here, and takes 35 s and 600 MB for Llama 3's vocabulary,
+this reader 1 s and 50 MB. Dequantizing is the ``gguf`` package's.
 """
 
 from __future__ import annotations
@@ -27,10 +26,7 @@ from wordllama_st.storage.safetensors_file import STORAGE_DTYPES, Table
 if TYPE_CHECKING:
     from gguf import GGMLQuantizationType
 
-VERSIONS = (2, 3)
-DEFAULT_ALIGNMENT = 32
 TABLE_NAME = "token_embd.weight"
-
 #: The types that a codebook keeps as they are, by GGUF's name.
 _PLAIN_TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 #: Scalar values by the format's number for their type, as ``struct`` and NumPy both spell them.
@@ -51,14 +47,14 @@ class GgufTensor(NamedTuple):
 
 
 class GgufHeader(NamedTuple):
-    """What a file says before its tensors: key-values, arrays of them as lists or NumPy arrays, and tensors."""
+    """What a file says before its tensors: key-values (arrays as lists or NumPy arrays) and tensors by name."""
 
     metadata: dict[str, Any]
     tensors: dict[str, GgufTensor]
 
 
 class QuantizedRows(Rows):
-    """The rows of a quantized table: mapped as they are, [V, bytes of a row], dequantized when they are asked for."""
+    """The rows of a quantized table, mapped as [V, bytes of a row] and dequantized when they are asked for."""
 
     def __init__(self, raw: Table, kind: GGMLQuantizationType, shape: tuple[int, int]) -> None:
         super().__init__(shape, "float32")
@@ -68,7 +64,7 @@ class QuantizedRows(Rows):
         from gguf.quants import dequantize
 
         raw = np.ascontiguousarray(self._raw[start:stop])
-        if not len(raw):  # some of the package's types stumble over no rows
+        if not len(raw):  # which some types cannot dequantize
             return np.empty((0, self.shape[1]), np.float32)
         return np.ascontiguousarray(dequantize(raw, self._kind), dtype=np.float32)
 
@@ -148,7 +144,7 @@ def _rows(path: Path, name: str, tensor: GgufTensor) -> Rows:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Read everything a file says before its tensors, checked against the file.
+    """Read and check everything a file says before its tensors.
 
     Raises:
         CodebookNotFoundError: If there is no such file.
@@ -171,7 +167,7 @@ class _HeaderReader:
         if self._size < 8 or self._take(4, "the beginning") != b"GGUF":
             raise self._fault("it does not begin with GGUF and a version")
         version = self._scalar("I", "the version")
-        if version not in VERSIONS:
+        if version not in (2, 3):
             # The version is the only thing that tells the byte order.
             kind = f"of version {version}" if version & 0xFFFF else f"big-endian, version {version >> 24}"
             raise self._fault(f"it is {kind}; versions 2 and 3, little-endian, are read. Convert the model anew")
@@ -187,7 +183,7 @@ class _HeaderReader:
             # What is of no use here may be in any encoding.
             encoding = "utf-8" if key.startswith(("general.", "tokenizer.")) else "latin-1"
             metadata[key] = self._value(kind, repr(key), encoding)
-        alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
+        alignment = metadata.get("general.alignment", 32)
         if alignment == 0 or alignment & (alignment - 1):
             raise self._fault(f"its alignment is {alignment}, which is no power of two")
         tensors: dict[str, GgufTensor] = {}

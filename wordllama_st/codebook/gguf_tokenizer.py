@@ -14,13 +14,8 @@ from typing import Any
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from wordllama_st.codebook.tokenizer_files import (
-    SPACE,
-    check_charsmaps,
-    is_sound_charsmap,
-    normalizer_steps,
-    panics_are_errors,
-)
+from wordllama_st.codebook import tokenizer_files
+from wordllama_st.codebook.tokenizer_files import SPACE, panics_are_errors
 from wordllama_st.errors import CodebookError, reason
 
 _PREFIX = "tokenizer.ggml."
@@ -36,9 +31,7 @@ _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)
 _ENDS = r"\s*[\r\n]+|\s+(?!\S)|\s+"
 _LLAMA3 = rf"{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_ENDS}"
 _QWEN2 = _LLAMA3.replace("{1,3}", "")
-_QWEN35 = (
-    rf"{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|{_ENDS}"
-)
+_QWEN35 = _QWEN2.replace(r"?\p{L}+", r"?[\p{L}\p{M}]+").replace(r"[^\s\p{L}", r"[^\s\p{L}\p{M}")
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 _CASED = rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+%s|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*%s"
 _MARKS = rf" ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_ENDS}"
@@ -129,7 +122,7 @@ def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
         try:
             with panics_are_errors():
                 tokenizer = Tokenizer.from_str(metadata[_HUGGINGFACE])
-                check_charsmaps(tokenizer)
+                tokenizer_files.check_charsmaps(tokenizer)
         except Exception as error:  # the library raises bare Exception
             raise _fault(where, _HUGGINGFACE, f"is no tokenizer that can be read: {reason(error)}") from error
         return tokenizer
@@ -231,9 +224,10 @@ def _unigram(vocabulary: _Vocabulary) -> Tokenizer:
     charsmap = b""
     if vocabulary.get("precompiled_charsmap") is not None:
         charsmap = vocabulary.numbers("precompiled_charsmap").astype(np.uint8).tobytes()
-        if charsmap and not is_sound_charsmap(charsmap):
+        if charsmap and not tokenizer_files.is_sound_charsmap(charsmap):
             raise vocabulary.fault("precompiled_charsmap", "is damaged")
-    steps = normalizer_steps(charsmap, bool(vocabulary.get("remove_extra_whitespaces", False)))
+    remove_extra_whitespaces = bool(vocabulary.get("remove_extra_whitespaces", False))
+    steps = tokenizer_files.normalizer_steps(charsmap, remove_extra_whitespaces)
     tokenizer.normalizer = normalizers.Sequence(steps)
     scheme = "always" if vocabulary.get("add_space_prefix", True) else "never"
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
@@ -241,12 +235,8 @@ def _unigram(vocabulary: _Vocabulary) -> Tokenizer:
     return tokenizer
 
 
-_BUILDERS: dict[str, Callable[[_Vocabulary], Tokenizer]] = {
-    "gpt2": _byte_level,
-    "llama": _sentencepiece_bpe,
-    "bert": _wordpiece,
-    "t5": _unigram,
-}
+_Builder = Callable[[_Vocabulary], Tokenizer]
+_BUILDERS: dict[str, _Builder] = {"gpt2": _byte_level, "llama": _sentencepiece_bpe, "bert": _wordpiece, "t5": _unigram}
 
 
 def _fault(where: str, key: str, fault: str) -> CodebookError:

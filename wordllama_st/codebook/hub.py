@@ -21,7 +21,7 @@ from huggingface_hub.utils import WeakFileLock, tqdm  # type: ignore[attr-define
 from wordllama_st.codebook.checkpoint import CONFIG_FILE, SINGLE_FILE, Checkpoint
 from wordllama_st.codebook.token_table import ArrayRows
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, ModelUnavailableError
-from wordllama_st.storage import safetensors_file
+from wordllama_st.storage import safetensors_file as safetensors
 from wordllama_st.storage.hub import LIBRARY, download_file, fetch_range, httpx, translate_hub_error
 from wordllama_st.storage.staging import staged_file
 
@@ -71,47 +71,39 @@ class HubCheckpoint(Checkpoint):
                     raise
         return None
 
-    def header(self, filename: str) -> Mapping[str, safetensors_file.TensorEntry]:
+    def header(self, filename: str) -> Mapping[str, safetensors.TensorEntry]:
         where = f"{self.name}/{filename}"
         if isinstance(whole := self._cached(filename), str):
-            return safetensors_file.read_header(Path(whole))
+            return safetensors.read_header(Path(whole))
         kept = self._asset(f"{filename}.header.json")
         if kept.is_file():
             with suppress(ValueError, KeyError, TypeError):  # else it is fetched again
                 content = json.loads(kept.read_text(encoding="utf-8"))
-                return safetensors_file.parse_header(content["header"].encode(), content["file_size"], where)
+                return safetensors.parse_header(content["header"].encode(), content["file_size"], where)
         start = io.BytesIO()
         size = self._fetch(filename, 0, FIRST_BYTES, start)
-        end = safetensors_file.PREFIX_BYTES + safetensors_file.header_length(
-            start.getvalue()[: safetensors_file.PREFIX_BYTES], size, where
-        )
+        end = safetensors.header_end(start.getvalue(), size, where)
         self._fetch(filename, start.tell(), end, start)
-        header = start.getvalue()[safetensors_file.PREFIX_BYTES : end]
-        tensors = safetensors_file.parse_header(header, size, where)
+        header = start.getvalue()[safetensors.PREFIX_BYTES : end]
+        tensors = safetensors.parse_header(header, size, where)
         with staged_file(kept) as path:
             path.write_text(json.dumps({"file_size": size, "header": header.decode()}), encoding="utf-8")
         return tensors
 
-    def tensor(self, filename: str, key: str) -> ArrayRows:
+    def table(self, filename: str, key: str, entry: safetensors.TensorEntry) -> ArrayRows:
         if isinstance(whole := self._cached(filename), str):
             return ArrayRows.from_file(Path(whole), key)
-        tensors = self.header(filename)
-        dtype, shape = safetensors_file.table_layout(tensors, key, f"{self.name}/{filename}")
         kept = self._asset(f"{filename}.{quote(key, safe='')}.safetensors")
         with WeakFileLock(kept.with_name(f"{kept.name}.lock")):
             if not kept.is_file():
                 partial = kept.with_name(f"{kept.name}.incomplete")
-                self._download(
-                    filename,
-                    tensors[key],
-                    safetensors_file.tensor_header(safetensors_file.TENSOR_NAME, dtype, shape),
-                    partial,
-                )
+                self._download(filename, entry, partial)
                 partial.replace(kept)
-        return ArrayRows.from_file(kept, safetensors_file.TENSOR_NAME)
+        return ArrayRows.from_file(kept, safetensors.TENSOR_NAME)
 
-    def _download(self, filename: str, entry: safetensors_file.TensorEntry, header: bytes, path: Path) -> None:
-        """Fetch a tensor's bytes into a safetensors file of its own, going on where an earlier try broke off."""
+    def _download(self, filename: str, entry: safetensors.TensorEntry, path: Path) -> None:
+        """Fetch a table's bytes into a safetensors file of its own, going on where an earlier try broke off."""
+        header = safetensors.tensor_header(safetensors.DTYPES[entry.dtype], entry.shape)
         total = entry.end - entry.start
         with path.open("ab") as file:
             if file.tell() < len(header):
@@ -121,7 +113,7 @@ class HubCheckpoint(Checkpoint):
             file.truncate(len(header) + done)
             with tqdm.wrapattr(file, "write", total=total, initial=done, desc=filename) as counted:
                 self._fetch(filename, entry.start + done, entry.end, counted)
-        ArrayRows.from_file(path, safetensors_file.TENSOR_NAME)  # checks it
+        ArrayRows.from_file(path, safetensors.TENSOR_NAME)  # checks it
 
     def _fetch(self, filename: str, start: int, stop: int, file: IO[bytes]) -> int:
         try:

@@ -14,16 +14,20 @@ from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason, re
 if TYPE_CHECKING:
     import torch
 
-#: The embeddings are the same whatever the depth; a few layers are built in milliseconds.
+#: The embeddings are the same whatever the depth.
 FEW_LAYERS = 2
 #: A config of a real model has some kilobytes.
 MOST_BYTES = 16_000_000
 #: Fields, and the largest number that any model has there. A config that asks for more is damaged, or meant to exhaust
-#: the machine: models build their layers and experts one by one, and some their sinusoids in Python.
+#: the machine.
 _LAYERS = re.compile(r"(num_|n_)?((en|de)coder_)?(hidden_)?(layers?|blocks)|depth"), 1_000
-_NO_COUNT = r"(?!.*(size|dim|theta|freq|scale|capacity|channel|width|vocab))"
-_COUNT = r".*(layer|block|depth|expert|stage|heads|group|codebook|attention_types).*"
-_MODULES = re.compile(_NO_COUNT + _COUNT), 100_000
+_MODULES = (
+    re.compile(
+        r"(?!.*(size|dim|theta|freq|scale|capacity|channel|width|vocab))"
+        r".*(layer|block|depth|expert|stage|heads|group|codebook|attention_types).*"
+    ),
+    100_000,
+)
 _POSITIONS = re.compile(r"n_positions|n_ctx|.*max_position_embeddings|max_seq\w*|seq_length"), 2**24
 #: What no embedding depends on, but building a model may fail or grow with.
 _BESIDE_THE_POINT = ("quantization_config", "compression_config", "num_labels", "id2label", "label2id")
@@ -32,24 +36,22 @@ _BESIDE_THE_POINT = ("quantization_config", "compression_config", "num_labels", 
 def find_input_embeddings(config: Path, keys: Collection[str]) -> tuple[str, tuple[int, int], str]:
     """Find out which of a checkpoint's tensors is its model's input embeddings.
 
-    The model is built from config.json without weights (on torch's meta device), with a few layers only, and asked
-    for its ``get_input_embeddings()``. The key is the one that transformers would load there: it renames what older
-    versions of it wrote, and adds or removes the prefix by which a bare model's names differ from a task head's.
+    The model is built from config.json on torch's meta device, with a few layers only, and asked for its
+    ``get_input_embeddings()``. The key is the one that transformers would load there, which renames keys of older
+    versions, and adds or removes the prefix by which a bare model's names differ from a task head's.
 
     Returns:
         Its key among ``keys``, the shape that the config gives it, and the name of the model's class.
 
     Raises:
         CodebookNotFoundError: If there is no config.json.
-        CodebookError: If transformers cannot build the model, if it has no token table, or if none or several of the
-            checkpoint's tensors could be it.
+        CodebookError: If transformers cannot build the model, it has no token table, or not one tensor could be it.
         MissingExtraError: If transformers is not installed.
     """
     model = _meta_model(config)
     names, shape = _input_embeddings(model, config)
     parameter_of = _loading(model)
-    # A table is not one of a list of layers, unless it is called what the model calls it: a large mixture of experts
-    # has a hundred thousand keys that are not worth a closer look.
+    # A large mixture of experts has a hundred thousand keys: those in numbered layers are passed over.
     endings = tuple(".".join(name.split(".")[-2:]) for name in names)
     found: dict[str, list[str]] = {}
     for key in sorted(keys):
@@ -102,7 +104,7 @@ def _meta_model(path: Path) -> Any:
 
 
 def _build(fields: dict[str, Any], checkpoint: Path) -> Any:
-    """A model on the meta device; its config is read as transformers reads one, from a file."""
+    """A model on the meta device; transformers reads its config from a file."""
     import torch
     import transformers
 
@@ -138,7 +140,7 @@ def _shallow(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_numbers(fields: dict[str, Any], *limits: tuple[re.Pattern[str], int]) -> None:
-    """Refuse a config with a number that no model has, before a model is built with it."""
+    """Refuse a config with a number that no model has."""
     for key, value in _numbers(fields):
         if any(value > most and pattern.fullmatch(key) for pattern, most in limits):
             raise ValueError(f"{key} is {value}, which no model has.")
@@ -148,12 +150,9 @@ def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
     """Every whole number of a config, those in lists and nested configs too, and the field it is in."""
     if type(value) is int:
         yield key, value
-    elif isinstance(value, dict):
-        for name, item in value.items():
+    elif isinstance(value, (dict, list)):
+        for name, item in value.items() if isinstance(value, dict) else ((key, item) for item in value):
             yield from _numbers(item, name)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _numbers(item, key)
 
 
 def _input_embeddings(model: Any, config: Path) -> tuple[list[str], tuple[int, int]]:

@@ -1,7 +1,6 @@
 """Token tables that are read a block of rows at a time, wherever they lie and however large they are.
 
-The tables of large models do not fit into memory, and some exist in no file as they are: concatenated from several, or
-dequantized. All of them can give any of their rows, which is enough to check, hash, write and concatenate one.
+The tables of large models do not fit into memory, and some exist in no file: concatenated from several, or dequantized.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -24,25 +23,16 @@ if TYPE_CHECKING:
     import torch
 
 #: The exponent bits of each dtype; a number with all of them set is infinite or NaN.
-_EXPONENTS: dict[str, np.unsignedinteger[Any]] = {
-    "float32": np.uint32(0x7F800000),
-    "float16": np.uint16(0x7C00),
-    "bfloat16": np.uint16(0x7F80),
-}
+_EXPONENTS = {"float32": 0x7F800000, "float16": 0x7C00, "bfloat16": 0x7F80}
 #: Numbers checked at a time, few enough to stay in a processor's cache.
 _NUMBERS = 2**17
-#: The largest vocabularies have a million tokens. The tokenizers library, writing a vocabulary down, lists the ids that
-#: it lacks: for a single damaged one, gigabytes of them, and where these are not to be had, it ends the process.
+#: The largest vocabularies have a million tokens. The tokenizers library, writing a vocabulary, lists the ids that it
+#: lacks: for a single damaged one gigabytes of them, which may end the process.
 MOST_IDS = 2**24
 
 
 class Rows:
-    """A token table [V, D], read some rows at a time.
-
-    Attributes:
-        shape: (V, D).
-        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``.
-    """
+    """A token table of ``shape`` (V, D) and ``dtype`` float32, float16 or bfloat16, read some rows at a time."""
 
     def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
         self.shape = (shape[0], shape[1])
@@ -67,11 +57,7 @@ class ArrayRows(Rows):
 
     @classmethod
     def from_tensor(cls, weight: torch.Tensor) -> ArrayRows:
-        """The rows of a tensor [V, D], whose memory they share where it is on the CPU and contiguous.
-
-        Raises:
-            CodebookError: If it is of another shape or dtype.
-        """
+        """The rows of a tensor [V, D], not copied if possible; raises CodebookError for another shape or dtype."""
         import torch
 
         dtype = str(weight.dtype).removeprefix("torch.")
@@ -89,8 +75,7 @@ class ArrayRows(Rows):
 class CheckedRows(Rows):
     """A table [V, D] that is checked to be finite, and hashed, the first time it is read from first row to last.
 
-    Every pass over a table of several gigabytes takes as long as copying it. So the pass that writes one is also the
-    one that checks it; :meth:`finish` checks what has not been read by then.
+    So the pass that writes a table of several gigabytes also checks it; :meth:`finish` checks what is unread by then.
 
     Args:
         rows: The table.
@@ -108,7 +93,6 @@ class CheckedRows(Rows):
         self._hashing: Future[None] | None = None
 
     def block(self, start: int, stop: int) -> Table:
-        """As the table has it; raises CodebookError if a row of it is not finite."""
         block = self.rows.block(start, stop)
         if start == 0 and self._read < self.shape[0]:  # anew, if reading was broken off
             self._wait()
@@ -122,13 +106,10 @@ class CheckedRows(Rows):
         return block
 
     def finish(self) -> tuple[str, str | None]:
-        """Read the table, unless it has been read.
+        """Read the table, unless it has been read; raises CodebookError if a row is not finite.
 
         Returns:
             The SHA-256 of the table's bytes, and that of the uncut table's.
-
-        Raises:
-            CodebookError: If a row is not finite.
         """
         if self._read < self.shape[0]:
             for _ in blocks(self):
@@ -149,7 +130,7 @@ class CheckedRows(Rows):
 def first_nonfinite_row(block: Table, dtype: str) -> int | None:
     """The first row of a block [n, D] with a number that is infinite or NaN; None if there is none."""
     exponent = _EXPONENTS[dtype]
-    bits = block.reshape(-1).view(exponent.dtype)
+    bits = block.reshape(-1).view(f"<u{block.itemsize}")
     for start in range(0, len(bits), _NUMBERS):
         odd = (bits[start : start + _NUMBERS] & exponent) == exponent
         if odd.any():
@@ -191,11 +172,11 @@ class FoundTable:
     """A token table where it was found, and its tokenizer.
 
     Attributes:
-        rows: The table [V, D], its rows as the model has them, padding rows included. Not checked yet.
-        tokenizer: The model's tokenizer, as the model has it.
+        rows: The table [V, D] as the model has it, padding rows included. Not checked yet.
+        tokenizer: The model's tokenizer, unchanged.
         source: The directory, file, released name or repository.
         tensor_name: The table's key there.
-        architecture: The model class or architecture that the source names, if it names one.
+        architecture: The model class or architecture that the source names, if any.
         commit: Of the Hub repository, if it comes from one.
 
     Raises:
@@ -216,11 +197,7 @@ class FoundTable:
             )
 
     def check_ids(self, zero_added_tokens: bool = False) -> None:
-        """Refuse a tokenizer with ids that the table has no row for, unless they are to be zeros: added tokens'.
-
-        Raises:
-            CodebookError: If it has some.
-        """
+        """Raise CodebookError for ids that the table has no row for, unless they are added tokens' and to be zeros."""
         added = {token.content for token in self.tokenizer.get_added_tokens_decoder().values()}
         beyond = tokens_without_row(self.tokenizer, self.rows.shape[0])
         if zero_added_tokens:

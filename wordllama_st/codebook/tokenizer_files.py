@@ -23,10 +23,8 @@ from wordllama_st.errors import CodebookError, MissingExtraError, WordLlamaSTErr
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer, no_tokenizer
 
 #: The files of tokenizers that no tokenizer.json was written for: SentencePiece, tiktoken, BPE and WordPiece ones.
-_VOCABULARIES = (
-    "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model", "spm.model", "vocab.json",
-    "vocab.txt",
-)  # fmt: skip
+_SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model", "spm.model")
+_VOCABULARIES = (*_SENTENCEPIECE, "vocab.json", "vocab.txt")
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 
 #: SentencePiece's space.
@@ -53,8 +51,8 @@ def find_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
 
     Raises:
         CodebookNotFoundError: If the checkpoint has no tokenizer.
-        CodebookError: If it has one that cannot be read or converted.
-        MissingExtraError: If it must be converted, and what that takes is not installed.
+        CodebookError: If it cannot be read or converted.
+        MissingExtraError: If converting it takes an extra that is not installed.
     """
     path = checkpoint.path(TOKENIZER_FILE)
     if path is not None:
@@ -108,20 +106,17 @@ def _converted(vocabulary: Path, entries: int) -> Tokenizer:
     """What transformers makes of a vocabulary of ``entries`` tokens."""
     import transformers
 
+    read = transformers.AutoTokenizer.from_pretrained
     try:
         with panics_are_errors():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                vocabulary.parent, trust_remote_code=False, local_files_only=True
-            )
+            tokenizer = read(vocabulary.parent, trust_remote_code=False, local_files_only=True)
         backend = getattr(tokenizer, "backend_tokenizer", None)
         kind = type(tokenizer).__name__
         if not isinstance(backend, Tokenizer):
             raise ValueError(f"a {kind} is none that the tokenizers library can run")
         if (known := backend.get_vocab_size()) < entries:
-            raise ValueError(
-                f"a {kind} takes {known:,} of its {entries:,} tokens. It may look for a file of another name; "
-                f"tokenizer_class in tokenizer_config.json names the kind of tokenizer"
-            )
+            found = f"a {kind} takes {known:,} of its {entries:,} tokens. It may look for a file of another name"
+            raise ValueError(f"{found}; tokenizer_class in tokenizer_config.json names the kind of tokenizer")
     except Exception as error:  # a tokenizer can be wrong in as many ways as transformers has tokenizers
         said = reason(error).rstrip(".")
         raise CodebookError(
@@ -191,14 +186,17 @@ def _as_sentencepiece(tokenizer: Tokenizer, model: Any, path: Path) -> Tokenizer
 
 def _is_plain(definition: dict[str, Any]) -> bool:
     """Whether a tokenizer does no more to a text than a SentencePiece model can say."""
-    steps = [step for step in (definition["normalizer"], definition["pre_tokenizer"]) if step is not None]
-    while steps:
-        step = steps.pop()
-        if step["type"] == "Sequence":
-            steps += step.get("normalizers", step.get("pretokenizers"))
-        elif step["type"] not in _PLAIN_STEPS and step.get("pattern") not in _PLAIN_PATTERNS:
-            return False
-    return True
+    steps = _steps(definition["normalizer"], definition["pre_tokenizer"])
+    return all(step["type"] in _PLAIN_STEPS or step.get("pattern") in _PLAIN_PATTERNS for step in steps)
+
+
+def _steps(*components: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """The steps of normalizers and pre-tokenizers, those in sequences too."""
+    for component in components:
+        if component is not None and component["type"] == "Sequence":
+            yield from _steps(*component.get("normalizers", component.get("pretokenizers", ())))
+        elif component is not None:
+            yield component
 
 
 def _by_its_rules(definition: dict[str, Any], model: Any) -> Tokenizer:
@@ -216,9 +214,7 @@ def _by_its_rules(definition: dict[str, Any], model: Any) -> Tokenizer:
 
 
 def _damaged(path: Path, fault: str) -> CodebookError:
-    return CodebookError(
-        f"{path} cannot be used: {fault} Download it again, or put the model's {TOKENIZER_FILE} there."
-    )
+    return CodebookError(f"{path} cannot be used: {fault} Download it again, or put its {TOKENIZER_FILE} there.")
 
 
 def normalizer_steps(charsmap: bytes, remove_extra_whitespaces: bool) -> list[Any]:
@@ -242,10 +238,8 @@ def panics_are_errors() -> Iterator[None]:
 
 def check_charsmaps(tokenizer: Tokenizer) -> None:
     """Raise ValueError if a tokenizer has a compiled character map that is not sound."""
-    steps = [] if tokenizer.normalizer is None else [json.loads(tokenizer.normalizer.__getstate__())]
-    while steps:
-        step = steps.pop()
-        steps += step.get("normalizers", [])
+    normalizer = tokenizer.normalizer
+    for step in _steps(None if normalizer is None else json.loads(normalizer.__getstate__())):
         if step["type"] == "Precompiled" and not is_sound_charsmap(base64.b64decode(step["precompiled_charsmap"])):
             raise ValueError("its precompiled_charsmap is damaged")
 

@@ -61,29 +61,24 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
     """Every tensor of a file, by its key; raises CodebookError if the file is not valid safetensors."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        length = header_length(file.read(PREFIX_BYTES), size, str(path))
-        return parse_header(file.read(length), size, str(path))
+        end = header_end(file.read(PREFIX_BYTES), size, str(path))
+        return parse_header(file.read(end - PREFIX_BYTES), size, str(path))
 
 
-def header_length(prefix: bytes, file_size: int, where: str) -> int:
-    """The header's length in bytes, from the first eight bytes of a file.
-
-    Args:
-        prefix: These bytes.
-        file_size: Of the whole file, in bytes.
-        where: The file, for the error.
+def header_end(start: bytes, file_size: int, where: str) -> int:
+    """The position behind the header, from the first eight bytes or more of the file ``where``.
 
     Raises:
-        CodebookError: If the file cannot have a header that long.
+        CodebookError: If a file of ``file_size`` bytes cannot have a header that long.
     """
-    if len(prefix) < PREFIX_BYTES:
+    if len(start) < PREFIX_BYTES:
         raise _fault(where, f"it has {file_size} bytes, fewer than the eight it begins with")
-    (length,) = struct.unpack("<Q", prefix)
+    length = int.from_bytes(start[:PREFIX_BYTES], "little")
     if length > MAX_HEADER_BYTES:
         raise _fault(where, f"it claims a header of {length:,} bytes, beyond the format's {MAX_HEADER_BYTES:,}")
     if PREFIX_BYTES + length > file_size:
         raise _fault(where, f"it claims a header of {length:,} bytes, and ends after {file_size:,}")
-    return int(length)
+    return PREFIX_BYTES + length
 
 
 def parse_header(header: bytes, file_size: int, where: str) -> dict[str, TensorEntry]:
@@ -170,11 +165,7 @@ def map_tensor(path: Path, name: str) -> tuple[Table, str]:
 
 
 def table_layout(tensors: Mapping[str, TensorEntry], name: str, where: str) -> tuple[str, tuple[int, int]]:
-    """The dtype and shape (V, D) of the tensor ``name`` in the file ``where``, if it can be a token table.
-
-    Raises:
-        CodebookError: If there is no such tensor, or it is no table of floats.
-    """
+    """The dtype and shape (V, D) of a tensor; raises CodebookError if there is none, or it is no table of floats."""
     if name not in tensors:
         raise CodebookError(f"{where} holds no tensor {name!r}; it has {_listing(list(tensors))}.")
     entry = tensors[name]
@@ -198,12 +189,12 @@ def byte_chunks(table: Table) -> Iterator[memoryview]:
         yield np.ascontiguousarray(table[start : start + rows]).data.cast("B")
 
 
-def table_bytes(dtype: str, shape: tuple[int, int]) -> int:
+def table_bytes(dtype: str, shape: tuple[int, ...]) -> int:
     """The size of a table [V, D] in bytes."""
     return math.prod(shape) * STORAGE_DTYPES[dtype].itemsize
 
 
-def tensor_header(name: str, dtype: str, shape: tuple[int, int]) -> bytes:
+def tensor_header(dtype: str, shape: tuple[int, ...], name: str = TENSOR_NAME) -> bytes:
     """What comes before the bytes of the one tensor [V, D] of a safetensors file."""
     tag = next(tag for tag, known in DTYPES.items() if known == dtype)
     entry = {"dtype": tag, "shape": list(shape), "data_offsets": [0, table_bytes(dtype, shape)]}
@@ -220,12 +211,12 @@ def write_tensor(path: Path, name: str, dtype: str, shape: tuple[int, int], chun
     """
     expected = table_bytes(dtype, shape)
     with staged_file(path) as staging, staging.open("wb") as file:
-        file.write(tensor_header(name, dtype, shape))
+        file.write(tensor_header(dtype, shape, name))
         written = sum(file.write(chunk) for chunk in chunks)
         if written != expected:
             raise CodebookError(f"{name!r} of shape {list(shape)} is {expected} bytes, but {written} were given.")
 
 
-def _listing(names: list[str], limit: int = 5) -> str:
-    shown = ", ".join(repr(name) for name in names[:limit])
-    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown or "none"
+def _listing(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:5])) or "none"
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
