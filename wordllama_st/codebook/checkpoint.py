@@ -81,9 +81,7 @@ class Checkpoint:
     def find_table(self, tensor_name: str | None = None) -> tuple[ArrayRows, str, str | None]:
         """Find the token table, its key, and the architecture if that is asked for the key; headers only are read.
 
-        Raises:
-            CodebookNotFoundError: If the checkpoint's config.json, its weights or one of its shards is missing.
-            CodebookError: If a part of it cannot be used, or no tensor of it is the table.
+        Raises CodebookNotFoundError if a part is missing, CodebookError if it cannot be used or has no such table.
         """
         shards = self._shards()
         architecture = shape = None

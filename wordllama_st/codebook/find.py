@@ -27,14 +27,14 @@ class Provenance:
     """Where a token table comes from.
 
     Attributes:
-        source: The released name, checkpoint, file or repository it was read from; None for a tensor in memory.
+        source: The released name, checkpoint, file or repository; None for a tensor in memory.
         tensor_name: Its key there.
         shape, dtype, sha256: Those of the table [V, D].
         commit: Of the repository, if it comes from the Hub.
-        trimmed_rows: Rows behind the tokenizer's last id that the model has, and the table has not.
-        tensor_sha256: Of the tensor's bytes with these rows; None where there are none.
+        trimmed_rows: The model's rows behind the tokenizer's last id, which the table leaves out.
+        tensor_sha256: That of the tensor with these rows, if there are any.
         zero_rows: Rows of zeros, for added tokens that the model has no row for.
-        parts: Where the tables come from that a concatenated one has side by side, and what each was multiplied by.
+        parts: The provenance of each table that a concatenated one has side by side, and its scale.
         special_tokens: The tokens that stand for no text, and that no text has.
         tolerated: The special tokens in which the parts' vocabularies differ.
     """

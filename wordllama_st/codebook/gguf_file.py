@@ -70,14 +70,12 @@ class QuantizedRows(Rows):
 
 
 def open_gguf(path: Path, tensor_name: str | None = None) -> FoundTable:
-    """Find the token table of a GGUF file, and build the tokenizer that its metadata describes.
-
-    Any file will do of a model that is split into several. The table is ``token_embd.weight``, if no other is named.
+    """Find the token table of a GGUF file, any of them if a model is split, and build its tokenizer from its metadata.
 
     Raises:
         MissingExtraError: If the ``gguf`` package is not installed.
-        CodebookNotFoundError: If there is no such file, or a part of the model that is needed is missing.
-        CodebookError: If it is damaged, has no such table, or the table or tokenizer is of a kind that is unknown.
+        CodebookNotFoundError: If the file or a part of the model that is needed is missing.
+        CodebookError: If it is damaged, has no such table, or the table or tokenizer is of an unknown kind.
     """
     require("gguf", "gguf")
     name = TABLE_NAME if tensor_name is None else tensor_name
@@ -97,9 +95,9 @@ def open_gguf(path: Path, tensor_name: str | None = None) -> FoundTable:
         tokens = header.metadata.get(TOKENS)
         count = len(tokens) if isinstance(tokens, list) else 0
         names = [name for name, tensor in header.tensors.items() if len(tensor.shape) == 2 and tensor.shape[0] == count]
+        listed = f"{', '.join(map(repr, names[:5])) or 'none'}{' and others' if len(names) > 5 else ''}"
         raise CodebookError(
-            f"{path} holds no tensor {name!r}; those with a row for each of its {count} tokens are "
-            f"{', '.join(map(repr, names[:5])) or 'none'}{' and others' if len(names) > 5 else ''}."
+            f"{path} holds no tensor {name!r}; those with a row for each of {count} tokens are {listed}."
         )
     rows = _rows(holder, name, read(holder).tensors[name])
     tokenizer = tokenizer_from_metadata(header.metadata, str(parts[0]))
@@ -108,7 +106,7 @@ def open_gguf(path: Path, tensor_name: str | None = None) -> FoundTable:
 
 
 def _parts(path: Path, header: GgufHeader) -> list[Path]:
-    """The files of the model that a file is of, of which the first has the metadata; of most it is the only one."""
+    """All files of a model, of which the first has the metadata."""
     count = header.metadata.get("split.count", 1)
     if not isinstance(count, int) or count < 2:
         return [path]
@@ -144,12 +142,7 @@ def _rows(path: Path, name: str, tensor: GgufTensor) -> Rows:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Read and check everything a file says before its tensors.
-
-    Raises:
-        CodebookNotFoundError: If there is no such file.
-        CodebookError: If it is no GGUF file of a known version, or is damaged or cut short.
-    """
+    """Read a file's header; raises CodebookNotFoundError if there is no file, CodebookError if it is not sound GGUF."""
     if not path.is_file():
         raise CodebookNotFoundError(f"There is no file {path}.")
     with path.open("rb") as file:

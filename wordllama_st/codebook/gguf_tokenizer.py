@@ -63,7 +63,7 @@ _IGNORE_MERGES = {*_LLAMA3_WORDS.split(), "tekken"}
 
 
 class _Vocabulary:
-    """The tokens in the order of their ids, and what the metadata says about them."""
+    """The tokens by id, and what the metadata says about them."""
 
     def __init__(self, metadata: dict[str, Any], where: str) -> None:
         self._metadata, self._where = metadata, where
@@ -113,11 +113,7 @@ class _Vocabulary:
 
 
 def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
-    """Build a tokenizer whose ids are the positions in the list of tokens of the key-values of the file ``where``.
-
-    Raises:
-        CodebookError: If a key is missing or not what it should be, or names a kind that is not known here.
-    """
+    """Build the tokenizer of a GGUF file's key-values; raises CodebookError if one is missing, wrong or unknown."""
     if _HUGGINGFACE in metadata:
         try:
             with panics_are_errors():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +80,7 @@ class CheckedRows(Rows):
     Args:
         rows: The table.
         explain: The error's text for a row that is not finite; None if the table cannot have one.
-        uncut: The table with the rows that were left out behind these; None if there are none.
+        uncut: The table with its trimmed rows, if there are any.
     """
 
     def __init__(self, rows: Rows, explain: Callable[[int], str] | None, uncut: Rows | None = None) -> None:
@@ -90,7 +90,7 @@ class CheckedRows(Rows):
         self._read, self._sha256 = 0, hashlib.sha256()
         # One thread, so that blocks are hashed in order, each while the reader is busy with it.
         self._hasher = ThreadPoolExecutor(1)
-        self._hashing: Future[None] | None = None
+        self._wait: Callable[[], object] = lambda: None
 
     def block(self, start: int, stop: int) -> Table:
         block = self.rows.block(start, stop)
@@ -99,7 +99,7 @@ class CheckedRows(Rows):
             self._read, self._sha256 = 0, hashlib.sha256()
         if start == self._read < stop:
             self._wait()
-            self._hashing = self._hasher.submit(self._sha256.update, block.data.cast("B"))
+            self._wait = self._hasher.submit(self._sha256.update, block.data.cast("B")).result
             if self._explain is not None and (row := first_nonfinite_row(block, self.dtype)) is not None:
                 raise CodebookError(self._explain(start + row))
             self._read = stop
@@ -122,10 +122,6 @@ class CheckedRows(Rows):
             uncut.update(block.data.cast("B"))
         return self._sha256.hexdigest(), uncut.hexdigest()
 
-    def _wait(self) -> None:
-        if self._hashing is not None:
-            self._hashing.result()
-
 
 def first_nonfinite_row(block: Table, dtype: str) -> int | None:
     """The first row of a block [n, D] with a number that is infinite or NaN; None if there is none."""
@@ -139,7 +135,7 @@ def first_nonfinite_row(block: Table, dtype: str) -> int | None:
 
 
 def block_starts(rows: Rows, chunk_bytes: int = CHUNK_BYTES, first: int = 0) -> Iterator[tuple[int, int]]:
-    """Where to cut a table, from row ``first`` on, into blocks of about ``chunk_bytes``: (start, stop) of each."""
+    """(start, stop) of blocks of about ``chunk_bytes``, from row ``first`` to the table's last."""
     count, dim = rows.shape
     step = max(1, chunk_bytes // (dim * STORAGE_DTYPES[rows.dtype].itemsize))
     for start in range(first, count, step):

@@ -49,10 +49,8 @@ _PLAIN_PATTERNS = ({"String": " "}, {"Regex": " {2,}"})
 def find_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     """Read a checkpoint's tokenizer.json; where there is none, let transformers convert what there is.
 
-    Raises:
-        CodebookNotFoundError: If the checkpoint has no tokenizer.
-        CodebookError: If it cannot be read or converted.
-        MissingExtraError: If converting it takes an extra that is not installed.
+    Raises CodebookNotFoundError if it has no tokenizer, CodebookError if that cannot be read or converted, and
+    MissingExtraError if converting it takes an extra that is not installed.
     """
     path = checkpoint.path(TOKENIZER_FILE)
     if path is not None:
@@ -60,8 +58,8 @@ def find_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     vocabulary = next((path for name in _VOCABULARIES if (path := checkpoint.path(name)) is not None), None)
     if vocabulary is None:
         raise no_tokenizer(checkpoint.name)
-    for name in (*_VOCABULARIES, *_BESIDE):
-        checkpoint.path(name)  # the Hub's are fetched to lie beside the vocabulary
+    for name in (*_VOCABULARIES, *_BESIDE):  # of the Hub, fetched to lie beside the vocabulary
+        checkpoint.path(name)
     if vocabulary.suffix != ".model":
         require("st", "transformers")
         return _converted(vocabulary, _entries(vocabulary))
@@ -149,7 +147,7 @@ def _read_sentencepiece(path: Path, content: bytes) -> Any:
 def _as_sentencepiece(tokenizer: Tokenizer, model: Any, path: Path) -> Tokenizer:
     """transformers' conversion, or one by the model's own rules where the former gives other tokens.
 
-    A conversion that does more to a text than a SentencePiece model can say, as ALBERT's lowercases it, is left alone.
+    A conversion that does more to a text than a SentencePiece model can say, such as lowercasing, is left alone.
     """
     from sentencepiece import SentencePieceProcessor
 

@@ -66,11 +66,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
 
 
 def header_end(start: bytes, file_size: int, where: str) -> int:
-    """The position behind the header, from the first eight bytes or more of the file ``where``.
-
-    Raises:
-        CodebookError: If a file of ``file_size`` bytes cannot have a header that long.
-    """
+    """The position behind the header, from a file's first bytes; raises CodebookError if the file is too short."""
     if len(start) < PREFIX_BYTES:
         raise _fault(where, f"it has {file_size} bytes, fewer than the eight it begins with")
     length = int.from_bytes(start[:PREFIX_BYTES], "little")
@@ -82,11 +78,7 @@ def header_end(start: bytes, file_size: int, where: str) -> int:
 
 
 def parse_header(header: bytes, file_size: int, where: str) -> dict[str, TensorEntry]:
-    """Every tensor, by its key, that the JSON ``header`` of the file ``where`` of ``file_size`` bytes describes.
-
-    Raises:
-        CodebookError: If the header is not one, or does not fit the file.
-    """
+    """Every tensor of a JSON header, by its key; raises CodebookError if it is no header, or not this file's."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content: dict[str, Any] = {}
@@ -119,7 +111,8 @@ def _entry(name: str, entry: Any, data_start: int, where: str) -> TensorEntry:
         dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError) as error:
         raise _fault(where, f"its header gives no dtype, shape and two offsets for {name!r}") from error
-    if not isinstance(dtype, str) or not isinstance(shape, list) or not all(map(_is_count, [*shape, start, end])):
+    numbers = [*shape, start, end] if isinstance(shape, list) else [None]
+    if not isinstance(dtype, str) or not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
         raise _fault(where, f"the dtype, shape or offsets of {name!r} are not what they should be: {str(entry)[:200]}")
     bits = math.prod(shape) * _BITS.get(dtype, 0)
     if end < start or (dtype in _BITS and -(-bits // 8) != end - start):
@@ -141,20 +134,12 @@ def _check_places(tensors: dict[str, TensorEntry], data_start: int, file_size: i
         raise _fault(where, f"it has {file_size - position:,} bytes more than its header describes")
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
 def _fault(where: str, fault: str) -> CodebookError:
     return CodebookError(f"{where} is not a readable safetensors file: {fault}.")
 
 
 def map_tensor(path: Path, name: str) -> tuple[Table, str]:
-    """Map the tensor ``name`` of a safetensors file, and read its dtype.
-
-    Returns:
-        A private mapping [V, D], bfloat16 as its uint16 bits; and the dtype. Pages are read when they are touched and
-        can be dropped at any time: nothing counts against memory.
+    """Map a tensor [V, D] of a safetensors file, bfloat16 as its uint16 bits, privately; and read its dtype.
 
     Raises:
         CodebookError: If the file is invalid, has no such tensor, or the tensor is no table of floats.
@@ -204,11 +189,7 @@ def tensor_header(dtype: str, shape: tuple[int, ...], name: str = TENSOR_NAME) -
 
 
 def write_tensor(path: Path, name: str, dtype: str, shape: tuple[int, int], chunks: Iterable[memoryview]) -> None:
-    """Write one [V, D] tensor from a stream of its bytes; the file appears only when all of them are in it.
-
-    Raises:
-        CodebookError: If the stream is not exactly as long as ``shape`` and ``dtype`` say.
-    """
+    """Write one [V, D] tensor from a stream of its bytes; raises CodebookError, and writes no file, if it is not whole."""
     expected = table_bytes(dtype, shape)
     with staged_file(path) as staging, staging.open("wb") as file:
         file.write(tensor_header(dtype, shape, name))

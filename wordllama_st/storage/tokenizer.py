@@ -14,12 +14,7 @@ TOKENIZER_FILE = "tokenizer.json"
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """Read a tokenizer.json.
-
-    Raises:
-        CodebookNotFoundError: If there is none.
-        CodebookError: If the tokenizers library cannot read it.
-    """
+    """Read a tokenizer.json; raises CodebookNotFoundError if there is none, CodebookError if it cannot be read."""
     if not path.is_file():
         raise no_tokenizer(path)
     try:
