@@ -22,7 +22,7 @@ from texts import made_up_pairs
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from wordllama_st import Codebook
-from wordllama_st.codebook.gguf_file import QuantizedRows, open_gguf, read_header
+from wordllama_st.codebook.gguf_file import GgufHeader, QuantizedRows, open_gguf
 from wordllama_st.codebook.gguf_tokenizer import tokenizer_from_metadata
 from wordllama_st.codebook.token_table import ArrayRows
 from wordllama_st.codebook.tokenizer_files import is_sound_charsmap
@@ -531,7 +531,7 @@ def test_a_bad_file_is_refused_by_name(kind: str, tmp_path: Path) -> None:
 def test_a_type_from_the_future_matters_only_for_the_table(tmp_path: Path) -> None:
     path = tmp_path / "a.gguf"
     path.write_bytes(file_of([], [tensor("new", kind=9999), tensor("old", (2, 4), offset=32)]))
-    assert set(read_header(path).tensors) == {"new", "old"}
+    assert set(GgufHeader(path).tensors) == {"new", "old"}
     with pytest.raises(CodebookError, match=r"'new' .* is of type 9999"):
         open_gguf(path, "new")
 

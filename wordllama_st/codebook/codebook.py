@@ -54,14 +54,6 @@ class Codebook:
     Raises:
         CodebookError: If the table is not two-dimensional floats, has a row that is not finite, or has fewer rows
             than the tokenizer has ids.
-
-    Example:
-        ::
-
-            from wordllama_st import Codebook
-
-            codebook = Codebook.from_pretrained("path/to/Llama-3.2-1B")
-            codebook.save("llama-codebook")
     """
 
     tokenizer: Tokenizer

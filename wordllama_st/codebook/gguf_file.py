@@ -9,12 +9,11 @@ this reader 1 s and 50 MB. Dequantizing is the ``gguf`` package's.
 from __future__ import annotations
 
 import math
-import os
 import re
 import struct
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -46,13 +45,6 @@ class GgufTensor(NamedTuple):
     offset: int
 
 
-class GgufHeader(NamedTuple):
-    """What a file says before its tensors: key-values (arrays as lists or NumPy arrays) and tensors by name."""
-
-    metadata: dict[str, Any]
-    tensors: dict[str, GgufTensor]
-
-
 class QuantizedRows(Rows):
     """The rows of a quantized table, mapped as [V, bytes of a row] and dequantized when they are asked for."""
 
@@ -79,7 +71,7 @@ def open_gguf(path: Path, tensor_name: str | None = None) -> FoundTable:
     """
     require("gguf", "gguf")
     name = TABLE_NAME if tensor_name is None else tensor_name
-    read = cache(read_header)
+    read = cache(GgufHeader)
     parts = _parts(path, read(path))
     missing = [part for part in parts if not part.is_file()]
     holder = None
@@ -141,22 +133,27 @@ def _rows(path: Path, name: str, tensor: GgufTensor) -> Rows:
     return QuantizedRows(np.memmap(path, np.uint8, mode="c", offset=tensor.offset, shape=byte_shape), kind, shape)
 
 
-def read_header(path: Path) -> GgufHeader:
-    """Read a file's header; raises CodebookNotFoundError if there is no file, CodebookError if it is not sound GGUF."""
-    if not path.is_file():
-        raise CodebookNotFoundError(f"There is no file {path}.")
-    with path.open("rb") as file:
-        return _HeaderReader(file, path).read()
+class GgufHeader:
+    """What a file says before its tensors, read value by value; no step leads beyond the end of the file.
 
+    Attributes:
+        metadata: The key-values, arrays as lists or NumPy arrays.
+        tensors: By name.
 
-class _HeaderReader:
-    """Reads a header value by value; no step leads beyond the end of the file."""
+    Raises:
+        CodebookNotFoundError: If there is no such file.
+        CodebookError: If it is no GGUF file of a known version, or is damaged or cut short.
+    """
 
-    def __init__(self, file: IO[bytes], path: Path) -> None:
-        self._file, self._path = file, path
-        self._size = self._left = os.fstat(file.fileno()).st_size
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise CodebookNotFoundError(f"There is no file {path}.")
+        self._path = path
+        self._size = self._left = path.stat().st_size
+        with path.open("rb") as self._file:
+            self.metadata, self.tensors = self._read()
 
-    def read(self) -> GgufHeader:
+    def _read(self) -> tuple[dict[str, Any], dict[str, GgufTensor]]:
         if self._size < 8 or self._take(4, "the beginning") != b"GGUF":
             raise self._fault("it does not begin with GGUF and a version")
         version = self._scalar("I", "the version")
@@ -188,7 +185,7 @@ class _HeaderReader:
         start = -(-self._file.tell() // alignment) * alignment
         tensors = {name: tensor._replace(offset=start + tensor.offset) for name, tensor in tensors.items()}
         self._check_places(tensors)
-        return GgufHeader(metadata, tensors)
+        return metadata, tensors
 
     def _tensor(self, name: str, alignment: int) -> GgufTensor:
         dimensions = self._scalar("I", f"the dimensions of {name!r}")

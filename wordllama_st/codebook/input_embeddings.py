@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,20 +139,16 @@ def _shallow(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: shallow(key, value) for key, value in fields.items()}
 
 
-def _check_numbers(fields: dict[str, Any], *limits: tuple[re.Pattern[str], int]) -> None:
-    """Refuse a config with a number that no model has."""
-    for key, value in _numbers(fields):
-        if any(value > most and pattern.fullmatch(key) for pattern, most in limits):
-            raise ValueError(f"{key} is {value}, which no model has.")
-
-
-def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
-    """Every whole number of a config, those in lists and nested configs too, and the field it is in."""
-    if type(value) is int:
-        yield key, value
-    elif isinstance(value, (dict, list)):
-        for name, item in value.items() if isinstance(value, dict) else ((key, item) for item in value):
-            yield from _numbers(item, name)
+def _check_numbers(value: Any, *limits: tuple[re.Pattern[str], int], key: str = "") -> None:
+    """Refuse a config with a number that no model has, in lists and nested configs too."""
+    if type(value) is int and any(value > most and pattern.fullmatch(key) for pattern, most in limits):
+        raise ValueError(f"{key} is {value}, which no model has.")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_numbers(item, *limits, key=name)
+    elif isinstance(value, list):
+        for item in value:
+            _check_numbers(item, *limits, key=key)
 
 
 def _input_embeddings(model: Any, config: Path) -> tuple[list[str], tuple[int, int]]:

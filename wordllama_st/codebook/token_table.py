@@ -138,8 +138,7 @@ def block_starts(rows: Rows, chunk_bytes: int = CHUNK_BYTES, first: int = 0) -> 
     """(start, stop) of blocks of about ``chunk_bytes``, from row ``first`` to the table's last."""
     count, dim = rows.shape
     step = max(1, chunk_bytes // (dim * STORAGE_DTYPES[rows.dtype].itemsize))
-    for start in range(first, count, step):
-        yield start, min(start + step, count)
+    return ((start, min(start + step, count)) for start in range(first, count, step))
 
 
 def blocks(rows: Rows, chunk_bytes: int = CHUNK_BYTES, first: int = 0) -> Iterator[Table]:

@@ -149,9 +149,7 @@ def translate_hub_error(
 
     Args:
         error: The error.
-        filename: The file that was asked for.
-        repo_id: Its repository, ``"org/model"``.
-        revision: The branch, tag or commit asked for.
+        filename, repo_id, revision: What was asked for.
         found: Whether the repository is known to exist. If not, the name may have been meant as a directory.
         missing: The class of the error for a repository or revision that does not exist.
     """

@@ -189,7 +189,7 @@ def tensor_header(dtype: str, shape: tuple[int, ...], name: str = TENSOR_NAME) -
 
 
 def write_tensor(path: Path, name: str, dtype: str, shape: tuple[int, int], chunks: Iterable[memoryview]) -> None:
-    """Write one [V, D] tensor from a stream of its bytes; raises CodebookError, and writes no file, if it is not whole."""
+    """Write one [V, D] tensor from a stream of its bytes; raises CodebookError, with no file written, if some lack."""
     expected = table_bytes(dtype, shape)
     with staged_file(path) as staging, staging.open("wb") as file:
         file.write(tensor_header(dtype, shape, name))
