@@ -36,19 +36,12 @@ _CHUNK = 2**22
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One of the two texts.
-
-    Attributes:
-        text: The text, with its prompt before it.
-        pieces: Its tokens or words, [n]; the last stands for all others if ``folded`` is not 0.
-        vectors: Their scaled embeddings, float64 [n, d]; a pair contributes the dot product of its two.
-        folded: How many tokens or words the last piece stands for.
-    """
+    """One of the two texts, with its prompt before it."""
 
     text: str
-    pieces: tuple[Piece, ...]
-    vectors: Floats
-    folded: int = 0
+    pieces: tuple[Piece, ...]  #: Its tokens or words, [n]; the last stands for all others if ``folded`` is not 0.
+    vectors: Floats  #: Their scaled embeddings, float64 [n, d]; a pair contributes the dot product of its two.
+    folded: int = 0  #: How many tokens or words the last piece stands for.
 
     @property
     def labels(self) -> list[str]:
@@ -105,13 +98,6 @@ class RankedPairs(NamedTuple):
 class Explanation:
     """The similarity of two texts as a sum over pairs of their tokens, or words.
 
-    Attributes:
-        a: The first text.
-        b: The second.
-        similarity_fn_name: ``"cosine"`` or ``"dot"``.
-        model: The name of the model.
-        unit: What the texts are split into.
-
     Example:
         ::
 
@@ -122,9 +108,9 @@ class Explanation:
 
     a: Side
     b: Side
-    similarity_fn_name: str
+    similarity_fn_name: str  #: ``"cosine"`` or ``"dot"``.
     model: str
-    unit: Literal["token", "word", "different word"] = "token"
+    unit: Literal["token", "word", "different word"] = "token"  #: What the texts are split into.
 
     @property
     def contributions(self) -> Floats:
@@ -227,19 +213,15 @@ def explain(
     prompt_name_b: str | None = None,
     dim: int | None = None,
 ) -> Explanation:
-    """Explain the similarity of two texts by the contributions of pairs of their tokens.
+    """Explain a model's similarity of two texts as the sum of the contributions of pairs of their tokens.
 
     Args:
         model: A static model, or what :meth:`StaticEncoder.from_pretrained` loads one from.
-        text_a: A text.
-        text_b: Another.
+        text_a: The first text.
+        text_b: The second.
         prompt_name_a: Which of the model's prompts to put before the first text; None takes its default prompt, if it
-            has one. The tokens of a prompt contribute like others.
-        prompt_name_b: The same for the second.
+            has one. The tokens of a prompt contribute like others. ``prompt_name_b`` is that of the second.
         dim: Matryoshka dim to compare the texts at; None takes the model's own.
-
-    Returns:
-        Contributions whose sum is the model's own similarity of the two.
 
     Raises:
         ArgumentError: If the model's similarity is a distance, which is no sum over pairs of tokens; a text has no

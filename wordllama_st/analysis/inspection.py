@@ -140,8 +140,7 @@ def inspect_table(
     Args:
         source: A table that was found, or what :meth:`~wordllama_st.Codebook.from_pretrained` finds one in, with its
             ``tensor_name``, ``revision`` and ``token``.
-        tokens: The tokens, or words that are one token, to find the neighbors of.
-        num_neighbors: The number of neighbors of each.
+        tokens: The tokens, or words that are one token, to find ``num_neighbors`` neighbors of.
         show_progress_bar: None shows it when this package logs at INFO, as sentence-transformers does.
 
     Raises:

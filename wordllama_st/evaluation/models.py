@@ -66,7 +66,7 @@ class ScoredModel:
 
 
 def open_model(source: ModelSource, name: str | None = None) -> ScoredModel:
-    """Load a model, unless it is loaded.
+    """Load a model, unless it is loaded. Reports call it by ``name``, or else by its source or class.
 
     A static model without prompts is encoded by :class:`~wordllama_st.StaticEncoder`, which is faster than the stock
     class and gives the same embeddings; everything else by ``SentenceTransformer``. The only code of a trained model
@@ -75,7 +75,6 @@ def open_model(source: ModelSource, name: str | None = None) -> ScoredModel:
     Args:
         source: A static model, as :meth:`StaticEncoder.from_pretrained` loads it; the directory of a trained model; a
             directory or Hub id that ``SentenceTransformer`` loads; or an instance of one of these classes.
-        name: The model's name in reports; its source, or class, if None.
 
     Raises:
         ModelLoadError: If ``source`` is no model, or is damaged.
@@ -91,17 +90,16 @@ def open_model(source: ModelSource, name: str | None = None) -> ScoredModel:
         return ScoredModel(loaded, name or text, text, size or _cached_size(text))
     encoder: StaticEncoder | SentenceTransformer = StaticEncoder(loaded)
     if any(loaded.prompts.values()):
-        encoder = SentenceTransformer(
-            modules=static_modules(loaded), prompts=loaded.prompts, default_prompt_name=loaded.default_prompt_name
-        )
+        modules, default = static_modules(loaded), loaded.default_prompt_name
+        encoder = SentenceTransformer(modules=modules, prompts=loaded.prompts, default_prompt_name=default)
     return ScoredModel(encoder, name or text, text, size or _table_size(loaded))
 
 
 class TaskEmbeddings:
     """The embeddings of a task's texts at one dim and precision, which stand in for the model in evaluators.
 
-    Embeddings are truncated, scaled to unit length and quantized, as by sentence-transformers' evaluators. They are
-    kept as float32 whatever the precision, such that dot products are the similarities of a search in that precision:
+    Embeddings of full dim are truncated to ``dim``, scaled to unit length and quantized, as by sentence-transformers'
+    evaluators, and kept as float32. Dot products are then the similarities of a search in that precision:
 
     - float32: the cosine.
     - int8 and uint8: the cosine of the codes, whose buckets divide the ranges of the documents, or of all texts where
@@ -110,20 +108,13 @@ class TaskEmbeddings:
       distance, by which ``semantic_search_faiss`` and ``semantic_search_usearch`` search, and pairs of one distance are
       exactly equal, which they would not be after a division by the square root of d.
 
-    Args:
-        embeddings: Embeddings at full dim, [D], by role and text.
-        dim: Matryoshka dim to truncate to, at most D.
-        precision: Precision to quantize to.
-        name: What errors call these embeddings.
-
     Raises:
         EvaluationError: If an embedding is not finite, or all are the same.
         ArgumentError: If there is no such precision.
     """
 
     similarity_fn_name = "cosine"
-    #: Evaluators store their scores there.
-    model_card_data = SimpleNamespace(set_evaluation_metrics=lambda *_: None)
+    model_card_data = SimpleNamespace(set_evaluation_metrics=lambda *_: None)  # evaluators store scores there
 
     def __init__(
         self, embeddings: Mapping[Role, Mapping[str, Vectors]], dim: int, precision: Precision, name: str

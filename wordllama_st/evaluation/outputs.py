@@ -34,13 +34,9 @@ _TASK_TYPES = {
 class ReportFiles:
     """The files to write from a report. Construct it before the evaluation: it checks that they can be written.
 
-    Args:
-        models: Models by name, as for :func:`~wordllama_st.evaluate`.
-        json: A file for :meth:`Report.to_json`.
-        plot: A file for :func:`~wordllama_st.evaluation.plots.plot_dims`.
-        speed_plot: A file for :func:`~wordllama_st.evaluation.plots.plot_speed`.
-        cards: Names of models for :func:`write_card`; all that are local directories if empty, none if None.
-        overwrite: Whether to replace files that exist.
+    They are those of :meth:`Report.to_json`, :func:`~wordllama_st.evaluation.plots.plot_dims` and
+    :func:`~wordllama_st.evaluation.plots.plot_speed`, and the cards of the models (given by name) that are named; all
+    that are local directories if ``cards`` is empty, none if it is None.
 
     Raises:
         ArgumentError: If a plot has another suffix than .png, .svg or .pdf; or a card's model is not among the models,
@@ -76,18 +72,10 @@ class ReportFiles:
 
 
 def write_card(directory: str | Path, report: Report, model: str) -> Path:
-    """Write a model's scores into its card, the README.md in its directory, which is created if it is missing.
+    """Write a model's scores into its card, the README.md in its directory, made if missing, and return the path.
 
     The metadata's ``model-index`` gets a result for each task, dim and precision, and a table between two comments
     replaces an earlier one or is appended. Whatever else the card says is kept, results from elsewhere too.
-
-    Args:
-        directory: The model's directory.
-        report: The result of an evaluation.
-        model: The model's name in the report.
-
-    Returns:
-        The card's path.
 
     Raises:
         ArgumentError: If the report has no such model, or the directory belongs to an installed package.
@@ -126,10 +114,8 @@ def _card_directories(models: Mapping[str, ModelSource], names: Sequence[str]) -
 
 def _check_not_installed(directory: Path) -> None:
     if directory.resolve().is_relative_to(Path(sysconfig.get_path("purelib")).resolve()):
-        raise ArgumentError(
-            f"{directory} belongs to an installed package, whose files stay as they are. Name the models whose cards "
-            f"are to be written."
-        )
+        belongs = f"{directory} belongs to an installed package, whose files stay as they are."
+        raise ArgumentError(f"{belongs} Name the models whose cards are to be written.")
 
 
 def _write_json(report: Report, path: Path) -> None:

@@ -107,7 +107,7 @@ def _read_labelled(source: str, name: str | None) -> tuple[str, list[str], list[
 def _split(source: str) -> tuple[str, list[str] | None]:
     """Split a source into its path and the columns named after it."""
     path, colon, columns = source.rpartition(":")
-    if not colon or Path(source).exists() or not columns or "/" in columns or "\\" in columns:
+    if not (colon and columns) or Path(source).exists() or set("/\\") & set(columns):
         return source, None
     return path, [column.strip() for column in columns.split(",")]
 

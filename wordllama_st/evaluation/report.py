@@ -18,25 +18,15 @@ _BITS = {"float32": 32, "int8": 8, "uint8": 8, "binary": 1, "ubinary": 1}
 
 @dataclass(frozen=True)
 class ModelResult:
-    """A scored model.
-
-    Attributes:
-        name: Its name in the report.
-        source: What it was loaded from.
-        dim: D, the dim of its embeddings.
-        size: Its bytes on disk, None if unknown.
-        runtime: What encoded: ``"StaticEncoder"`` or ``"SentenceTransformer"``.
-        threads: Number of threads it encoded with (the tokenizer may use more), None on an accelerator.
-        texts_per_second: Speed at which it encoded the tasks' texts, warm, at full dim.
-    """
+    """A scored model: its name in the report, what it was loaded from, and how it encoded."""
 
     name: str
     source: str
-    dim: int
-    size: int | None
-    runtime: str
-    threads: int | None
-    texts_per_second: float
+    dim: int  #: D, of its embeddings.
+    size: int | None  #: Bytes on disk, None if unknown.
+    runtime: str  #: What encoded: ``"StaticEncoder"`` or ``"SentenceTransformer"``.
+    threads: int | None  #: Those it encoded with (the tokenizer may use more), None on an accelerator.
+    texts_per_second: float  #: Speed at which it encoded the tasks' texts, warm, at full dim.
 
     def describe_size(self) -> str:
         """Write the size in megabytes, or a dash if it is unknown."""
@@ -74,19 +64,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Report:
-    """Scores of models on tasks; ``str(report)`` is three tables: the tasks, the scores x 100, and the models.
-
-    Attributes:
-        models: The models, in the order given.
-        tasks: The tasks, in the order given.
-        scores: A score for each model, dim, precision and task.
-        cores: Number of CPU cores available to the process.
-    """
+    """Scores of models on tasks; ``str(report)`` is three tables: the tasks, the scores x 100, and the models."""
 
     models: tuple[ModelResult, ...]
     tasks: tuple[TaskResult, ...]
-    scores: tuple[Score, ...]
-    cores: int
+    scores: tuple[Score, ...]  #: One for each model, dim, precision and task.
+    cores: int  #: CPU cores available to the process.
 
     def settings(self, model: str | None = None) -> list[tuple[str, int, Precision]]:
         """List the scored (model, dim, precision), in order; those of one model if it is named."""
@@ -100,13 +83,9 @@ class Report:
     def mean(
         self, model: str, dim: int | None = None, precision: Precision | None = None, kind: str | None = None
     ) -> float:
-        """Average a model's main scores over the tasks.
+        """Average a model's main scores over the tasks, or those of a kind.
 
-        Args:
-            model: Its name.
-            dim: The dim; the largest that was scored if None.
-            precision: The precision; the first that was scored if None.
-            kind: The kind of the tasks; all if None.
+        Without a dim it is the largest that was scored, and without a precision the first that was.
 
         Raises:
             ArgumentError: If there are no such scores.
@@ -150,21 +129,15 @@ class Report:
         return "\n\n".join(tables)
 
     def to_json(self) -> str:
-        """Write the report as JSON.
+        """Write the report as JSON, an object.
 
-        An object with ``schema`` (1), ``wordllama_st`` (the version), ``cores``, and three lists of objects, whose keys
-        are the fields of the classes: ``models`` (:class:`ModelResult`), ``tasks`` (:class:`TaskResult`) and ``rows``
+        It has ``schema`` (1), ``wordllama_st`` (the version), ``cores``, and three lists of objects, whose keys are the
+        fields of the classes: ``models`` (:class:`ModelResult`), ``tasks`` (:class:`TaskResult`) and ``rows``
         (:class:`Score`). Scores are not multiplied by 100.
         """
-        report = {
-            "schema": SCHEMA,
-            "wordllama_st": version("wordllama-st"),
-            "cores": self.cores,
-            "models": [asdict(model) for model in self.models],
-            "tasks": [asdict(task) for task in self.tasks],
-            "rows": [asdict(score) for score in self.scores],
-        }
-        return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
+        report = {"schema": SCHEMA, "wordllama_st": version("wordllama-st"), "cores": self.cores}
+        report |= {"models": self.models, "tasks": self.tasks, "rows": self.scores}
+        return json.dumps(report, default=asdict, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _count(number: int, what: str) -> str:

@@ -41,7 +41,7 @@ def evaluate(
     precisions: Sequence[Precision] = ("float32",),
     show_progress_bar: bool | None = None,
 ) -> Report:
-    """Score models on tasks, at each dim and precision.
+    """Score models on tasks, at each dim and precision, and measure sizes and speeds.
 
     Texts are encoded once per model, at full dim, and these embeddings are truncated and quantized. Truncation before a
     trailing ``Normalize`` and after it give the same cosines and Hamming distances.
@@ -54,9 +54,6 @@ def evaluate(
             scored at the dims that it has, and must have one of them.
         precisions: Precisions to quantize to.
         show_progress_bar: None shows it if this package logs at INFO, as sentence-transformers does.
-
-    Returns:
-        Scores, sizes and speeds; ``str`` makes tables of them.
 
     Raises:
         ArgumentError: If there are no models, tasks, dims or precisions; two models, or two tasks of a kind, have one
@@ -96,11 +93,8 @@ def similarity_score(
 ) -> float:
     """Correlate a model's cosines with a task's scores, by Spearman: a light score for use during training.
 
-    Args:
-        encode_or_model: A model, or a function from texts to embeddings [n, D], an array or tensor.
-        task: The pairs and their scores.
-        dim: Matryoshka dim to truncate to; D if None.
-        precision: Precision to quantize to.
+    Instead of a model, a function from texts to embeddings [n, D], an array or tensor, can be given. Embeddings are
+    truncated to the Matryoshka dim, D if it is None, and quantized.
 
     Raises:
         ArgumentError: If there is no such dim or precision, or the embeddings are not [n, D].

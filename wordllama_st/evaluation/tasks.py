@@ -38,19 +38,12 @@ _SIMILARITIES = 2**26
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """Texts, and a score of their embeddings.
-
-    Attributes:
-        name: Its name; no two tasks of one kind have the same.
-        kind: What the embeddings are used for.
-        main_metric: The metric that is reported as the score, by its key in what :meth:`score` returns.
-        metric_name: That metric in words.
-    """
+    """Texts, and a score of their embeddings. No two tasks of one kind have the same name."""
 
     name: str
-    kind: ClassVar[str]
-    main_metric: ClassVar[str]
-    metric_name: ClassVar[str]
+    kind: ClassVar[str]  #: What the embeddings are used for.
+    main_metric: ClassVar[str]  #: The metric reported as the score, by its key in what :meth:`score` returns.
+    metric_name: ClassVar[str]  #: That metric in words.
 
     @property
     @abstractmethod
@@ -63,11 +56,7 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, embeddings: TaskEmbeddings) -> dict[str, float]:
-        """Compute metrics of the texts' embeddings, each at most 1; larger is better.
-
-        Raises:
-            EvaluationError: If the embeddings have no score.
-        """
+        """Compute metrics, each at most 1; larger is better. Raises an EvaluationError if there is no score."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +65,6 @@ class SimilarityTask(Task):
 
     Models are scored by sentence-transformers' ``EmbeddingSimilarityEvaluator``: Spearman and Pearson of the cosines.
 
-    Args:
-        name: Its name.
-        first: The first text of each pair.
-        second: The second text of each pair.
-        scores: The score of each pair.
-
     Raises:
         DatasetError: If the columns differ in length, a text is empty, a score is not finite, or all are equal.
     """
@@ -89,10 +72,7 @@ class SimilarityTask(Task):
     first: Sequence[str]
     second: Sequence[str]
     scores: Sequence[float]
-
-    kind: ClassVar[str] = "similarity"
-    main_metric: ClassVar[str] = "spearman"
-    metric_name: ClassVar[str] = "Spearman of cosine"
+    kind, main_metric, metric_name = "similarity", "spearman", "Spearman of cosine"
 
     def __post_init__(self) -> None:
         _check_columns(self.name, {"first": self.first, "second": self.second}, score=self.scores)
@@ -100,9 +80,8 @@ class SimilarityTask(Task):
             if not math.isfinite(score):
                 raise DatasetError(f"{self.name}, row {row}: the score is {score}. Fill or drop it.")
         if len(set(self.scores)) == 1:
-            raise DatasetError(
-                f"{self.name}: every pair has the score {self.scores[0]:g}, which correlates with nothing."
-            )
+            score = self.scores[0]
+            raise DatasetError(f"{self.name}: every pair has the score {score:g}, which correlates with nothing.")
 
     @property
     def size(self) -> str:
@@ -113,9 +92,8 @@ class SimilarityTask(Task):
 
     def score(self, embeddings: TaskEmbeddings) -> dict[str, float]:
         # The dot product of these embeddings is their cosine.
-        evaluator = EmbeddingSimilarityEvaluator(
-            list(self.first), list(self.second), list(self.scores), main_similarity="dot"
-        )
+        columns = list(self.first), list(self.second), list(self.scores)
+        evaluator = EmbeddingSimilarityEvaluator(*columns, main_similarity="dot")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about constant input, which is an error below
             found = evaluator(cast(SentenceTransformer, embeddings))
@@ -130,12 +108,7 @@ class RetrievalTask(Task):
 
     Models are scored by sentence-transformers' ``InformationRetrievalEvaluator``: nDCG@10, recall@10, MRR@10, MAP@100
     and accuracy@1. Equal documents count as one, and so do equal queries, whose answers are those of all of them.
-
-    Args:
-        name: Its name.
-        queries: The query of each pair.
-        documents: The document of each pair, which answers the query.
-        others: Further documents to search, which answer no query.
+    Each document answers the query in its place; ``others`` are further documents to search, which answer no query.
 
     Raises:
         DatasetError: If the columns differ in length, a text is empty, or there is a single document.
@@ -144,10 +117,7 @@ class RetrievalTask(Task):
     queries: Sequence[str]
     documents: Sequence[str]
     others: Sequence[str] = ()
-
-    kind: ClassVar[str] = "retrieval"
-    main_metric: ClassVar[str] = "ndcg@10"
-    metric_name: ClassVar[str] = "nDCG@10"
+    kind, main_metric, metric_name = "retrieval", "ndcg@10", "nDCG@10"
 
     def __post_init__(self) -> None:
         _check_columns(self.name, {"query": self.queries, "document": self.documents})
@@ -180,13 +150,7 @@ class RetrievalTask(Task):
 
 @dataclass(frozen=True)
 class LabelledTask(Task):
-    """Texts with a label each.
-
-    Args:
-        name: Its name.
-        samples: The texts.
-        labels: The label of each text.
-        seed: Seed of the folds of a classification, or of the first start of a clustering.
+    """Texts with a label each. The seed is that of a classification's folds, or of a clustering's first start.
 
     Raises:
         DatasetError: If the columns differ in length, a text is empty, a label is missing, or all are the same.
@@ -228,9 +192,7 @@ class ClassificationTask(LabelledTask):
         DatasetError: Also if a label has fewer than 5 texts.
     """
 
-    kind: ClassVar[str] = "classification"
-    main_metric: ClassVar[str] = "accuracy"
-    metric_name: ClassVar[str] = "accuracy"
+    kind, main_metric, metric_name = "classification", "accuracy", "accuracy"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -264,9 +226,7 @@ class ClusteringTask(LabelledTask):
     over five random starts. Arguments and errors are those of :class:`LabelledTask`.
     """
 
-    kind: ClassVar[str] = "clustering"
-    main_metric: ClassVar[str] = "v_measure"
-    metric_name: ClassVar[str] = "V-measure"
+    kind, main_metric, metric_name = "clustering", "v_measure", "V-measure"
 
     def score(self, embeddings: TaskEmbeddings) -> dict[str, float]:
         points, labels = embeddings.unit_embeddings(self.samples), [str(label) for label in self.labels]
