@@ -58,10 +58,8 @@ class Side:
         first = {piece.label: piece for piece in reversed(self.pieces)}
         labels = {label: f"{label} \N{MULTIPLICATION SIGN}{n:,}" if n > 1 else label for label, n in counts.items()}
         places = {label: place for place, label in enumerate(counts)}
-        return self._grouped(
-            [first[label]._replace(label=shown) for label, shown in labels.items()],
-            np.array([places[label] for label in self.labels]),
-        )
+        pieces = [first[label]._replace(label=shown) for label, shown in labels.items()]
+        return self._grouped(pieces, np.array([places[label] for label in self.labels]))
 
     def keeping(self, kept: npt.NDArray[np.intp]) -> Side:
         """Keep these pieces, in this order, and group all others into a last one."""

@@ -156,11 +156,10 @@ def inspect_table(
     names = _TokenNames(found.tokenizer)
     ids = [names.find(name) for name in tokens]
     report = _scan(found, names, show_progress_bar)
+    rows = len(report.norms)
     for name, token_id in zip(tokens, ids, strict=True):
-        if token_id >= len(report.norms):
-            raise ArgumentError(
-                f"The table has no row for {name!r}: its id is {token_id}, of {len(report.norms)} rows."
-            )
+        if token_id >= rows:
+            raise ArgumentError(f"The table has no row for {name!r}: its id is {token_id}, of {rows} rows.")
         if not report.norms[token_id] > 0:
             what = "all zero" if report.norms[token_id] == 0 else "not finite"
             raise ArgumentError(f"{name!r} has no neighbors: its row, {token_id}, is {what}.")
@@ -231,16 +230,14 @@ def _scan(found: FoundTable, names: _TokenNames, show_progress_bar: bool | None)
     )  # fmt: skip
 
 
-def _nearest(
-    report: TableReport, ids: list[int], count: int, show_progress_bar: bool | None
-) -> list[list[tuple[int, float]]]:
+def _nearest(report: TableReport, ids: list[int], count: int, show_bar: bool | None) -> list[list[tuple[int, float]]]:
     """Find the ``count`` rows nearest to each token's, and their cosine similarities, the nearest first."""
     mean, rows = report.mean.astype(np.float32), report.found.rows
     queries = np.stack([as_float32(rows.block(i, i + 1), rows.dtype)[0] - mean for i in ids])
     queries /= np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-30)
     candidates = report.has_token & (report.norms > 0)
     best: list[list[tuple[int, float]]] = [[] for _ in ids]
-    for start, _, numbers in float_blocks(report.found, "Finding neighbors", show_progress_bar):
+    for start, _, numbers in float_blocks(report.found, "Finding neighbors", show_bar):
         kept = np.flatnonzero(candidates[start : start + len(numbers)])
         centred = numbers[kept] - mean
         cosines = queries @ centred.T / np.maximum(np.linalg.norm(centred, axis=1), 1e-30)

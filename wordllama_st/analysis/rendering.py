@@ -23,12 +23,8 @@ if TYPE_CHECKING:
 _TEXT, _TOKEN, _LISTED, _NUMBER, _SHARE = 93, 26, 22, 16, 9
 #: The most tokens or words of a text that are listed, and the most decimals.
 _MOST_LISTED, _MOST_DECIMALS = 40, 12
-#: A score below this share of the sum of all absolute contributions is too close to zero to give shares of.
-_NEAR_ZERO = 0.01
 #: The most columns of a table with horizontal headings, and the most characters of a heading.
 _MANY_COLUMNS, _LONGEST_LABEL = 14, 40
-#: A contribution below this share of the largest has no visible colour.
-_FAINTEST = 0.01
 
 
 class Figures:
@@ -56,7 +52,7 @@ def text_lines(explanation: Explanation, top: int) -> Iterator[str]:
     strongest, opposed = explanation.ranked_pairs(top), explanation.ranked_pairs(top, sign=-1)
     largest = max((abs(pair.contribution) for pair in strongest.pairs[:1] + opposed.pairs[:1]), default=0.0)
     figures, score = Figures(explanation.similarity_fn_name, largest), explanation.score
-    shared = abs(score) > _NEAR_ZERO * (strongest.total - opposed.total)
+    shared = abs(score) > 0.01 * (strongest.total - opposed.total)  # else it is too close to zero to give shares of
 
     def row(label: str, value: float, width: int = 2 * _TOKEN + 2) -> str:
         share = f"{_signed(100 * value / score, 1).removeprefix('+')} %" if shared else ""
@@ -80,18 +76,15 @@ def text_lines(explanation: Explanation, top: int) -> Iterator[str]:
     yield f"\nWhat each {table.unit} contributes, paired with all of the other text{order}"
     blank = " " * (_LISTED + _NUMBER + _SHARE + 2)
     yield f"{_fit('  A', len(blank))}  B"
-    rows_a = [*zip(table.a.labels, table.contributions_a.tolist(), strict=True), ("all together", score)]
-    rows_b = [*zip(table.b.labels, table.contributions_b.tolist(), strict=True), ("all together", score)]
-    for cells in zip_longest(rows_a, rows_b):
+    sides = (table.a, table.contributions_a), (table.b, table.contributions_b)
+    columns = ([*zip(side.labels, sums.tolist(), strict=True), ("all together", score)] for side, sums in sides)
+    for cells in zip_longest(*columns):
         yield "".join(row(cell[0], cell[1], _LISTED) if cell else blank for cell in cells).rstrip()
     yield f"\nEach number is rounded by itself, to {figures.step}."
 
 
 def html_page(explanation: Explanation) -> str:
-    """Draw an explanation that is not folded as a page of HTML: its texts, and a table of its contributions.
-
-    The page loads nothing and runs nothing. Whatever comes from a text or a model is escaped.
-    """
+    """Draw an explanation that is not folded as a page of HTML, in which all of its texts is escaped."""
     table, words = explanation.shortened().folded(), explanation.by_word()
     contributions, score = table.contributions, table.score
     rows, columns = (len(side.pieces) - bool(side.folded) for side in (table.a, table.b))
@@ -132,12 +125,12 @@ def html_page(explanation: Explanation) -> str:
     )
     strongest = max(float(np.abs(sums).max()) for sums in (words.contributions_a, words.contributions_b))
     body = zip(labels_a, contributions.tolist(), table.contributions_a.tolist(), strict=True)
-    folded = [
+    folded = "".join(
         f"<p>Of the {which} text's {len(side.pieces) - 1 + side.folded:,} {table.unit}s, the {side.folded:,} "
         f"whose sums are closest to zero are one {place}, the last.</p>\n"
         for which, side, place in (("first", table.a, "row"), ("second", table.b, "column"))
         if side.folded
-    ]
+    )
     return Template(files(__package__).joinpath("explanation.html").read_text(encoding="utf-8")).substitute(
         score=_minus(figures.score(score)),
         similarity=table.similarity_fn_name,
@@ -155,16 +148,15 @@ def html_page(explanation: Explanation) -> str:
         step=figures.step,
         cells=f"{contributions.size:,}",
         printed=show(printed),
-        folded="".join(folded),
+        folded=folded,
     )
 
 
 def _colour(contribution: float, largest: float) -> str:
     """The attributes of an element that colour it."""
     strength = abs(contribution) / largest if largest else 0.0
-    if strength < _FAINTEST:
-        return ""
-    return f' class="{"p" if contribution > 0 else "n"}" style="--s:{strength:.2f}"'
+    sign = "p" if contribution > 0 else "n"
+    return f' class="{sign}" style="--s:{strength:.2f}"' if strength >= 0.01 else ""  # a fainter one cannot be seen
 
 
 def _minus(number: str) -> str:

@@ -42,8 +42,7 @@ def token_pieces(tokenizer: Tokenizer, text: str) -> list[Piece]:
     and the label of an unknown token ends in that token's name.
     """
     encoding = tokenizer.encode(text, add_special_tokens=False)
-    spans = _with_combining_marks(text, encoding.offsets)
-    names = encoding.tokens
+    spans, names = _with_combining_marks(text, encoding.offsets), encoding.tokens
     if is_byte_level(tokenizer):
         to_text = decoders.ByteLevel()
         names = [to_text.decode([name]) for name in names]
@@ -58,8 +57,7 @@ def token_pieces(tokenizer: Tokenizer, text: str) -> list[Piece]:
             elif "\ufffd" in name or _is_byte(name):
                 labels[index] = f"{visible(part)} {number}/{len(run)}"
             else:
-                letters = name.removeprefix(_REST_MARK) or name
-                labels[index] = visible(letters.lstrip(_SPACE_MARK))
+                labels[index] = visible((name.removeprefix(_REST_MARK) or name).lstrip(_SPACE_MARK))
     return [
         Piece(label or visible(text[start:end] if text[start:end].isspace() else " "), start, end)
         for label, (start, end) in zip(labels, spans, strict=True)
@@ -67,13 +65,10 @@ def token_pieces(tokenizer: Tokenizer, text: str) -> list[Piece]:
 
 
 def word_pieces(text: str, tokens: Sequence[Piece]) -> tuple[list[Piece], npt.NDArray[np.intp]]:
-    """Group a text's tokens into words.
+    """Group a text's tokens into words: those that have tokens, [w], and the index of each token's word, [n].
 
     A token belongs to the word that has its first character other than white space, so white space belongs to the word
     after it. A token that covers several words extends the first of them.
-
-    Returns:
-        The words that have tokens, [w], and the index of each token's word, [n].
     """
     ends = np.array([end for _, (_, end) in _WORDS.pre_tokenize_str(text)] or [len(text)], dtype=np.intp)
     begins = [end - len(text[start:end].lstrip()) for _, start, end in tokens]
@@ -123,9 +118,8 @@ def _overlapping(spans: Sequence[tuple[int, int]], indices: Sequence[int]) -> li
     reached = -1
     for index in indices:
         start, end = spans[index]
-        if runs and (start < reached or (start, end) == spans[runs[-1][-1]]):
-            runs[-1].append(index)
-        else:
-            runs.append([index])
+        if not runs or (start >= reached and (start, end) != spans[runs[-1][-1]]):
+            runs.append([])
+        runs[-1].append(index)
         reached = max(reached, end)
     return runs

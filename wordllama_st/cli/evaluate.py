@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from wordllama_st.cli.options import Commands, command, positive
+from wordllama_st.cli.options import Commands, add_json, add_overwrite, command, positive
 from wordllama_st.errors import ArgumentError
 from wordllama_st.static.precision import Precision
 
@@ -34,12 +34,12 @@ def add_command(commands: Commands) -> None:
     names = get_args(Precision)
     precisions = f"precisions to quantize embeddings to, of {', '.join(names)} (default: float32)"
     add("--precisions", nargs="+", choices=names, default=("float32",), metavar="PRECISION", help=precisions)
-    add("--json", type=Path, metavar="FILE", help="write all scores as JSON")
+    add_json(parser)
     add("--plot", type=Path, metavar="FILE", help="plot score by dim (.png, .svg or .pdf)")
     add("--speed-plot", type=Path, metavar="FILE", help="plot score by speed")
     cards = "write the scores into the cards (README.md) of these models, or of all that are local directories"
-    add("--card", nargs="*", metavar="MODEL", help=cards)
-    add("--overwrite", action="store_true", help="replace files that exist")
+    add("--card", nargs="*", dest="cards", metavar="MODEL", help=cards)
+    add_overwrite(parser)
     parser.set_defaults(run=run)
 
 
@@ -48,21 +48,11 @@ def run(options: argparse.Namespace) -> None:
     from wordllama_st import evaluate, evaluation
 
     models = _named(options.models)
-    files = evaluation.ReportFiles(
-        models,
-        json=options.json,
-        plot=options.plot,
-        speed_plot=options.speed_plot,
-        cards=options.card,
-        overwrite=options.overwrite,
-    )
-    report = evaluate(
-        models,
-        [getattr(evaluation, f"read_{kind}")(source) for kind in _TASKS for source in getattr(options, kind)],
-        dims=options.dims,
-        precisions=options.precisions,
-        show_progress_bar=sys.stderr.isatty(),
-    )
+    outputs = {name: getattr(options, name) for name in ("json", "plot", "speed_plot", "cards", "overwrite")}
+    files = evaluation.ReportFiles(models, **outputs)
+    tasks = [getattr(evaluation, f"read_{kind}")(source) for kind in _TASKS for source in getattr(options, kind)]
+    is_terminal = sys.stderr.isatty()
+    report = evaluate(models, tasks, dims=options.dims, precisions=options.precisions, show_progress_bar=is_terminal)
     print(report)
     for path in files.write(report):
         print(path)

@@ -11,26 +11,20 @@ from wordllama_st.errors import ArgumentError
 
 def add_command(commands: Commands) -> None:
     """Declare the command."""
-    parser = command(
-        commands,
-        "explain",
-        "see why two texts are similar",
-        "Explain the similarity of two texts by what each pair of their tokens contributes, exactly and without torch. "
-        "Put -- before a text that begins with a dash.",
-    )
-    parser.add_argument("model", help="directory of a static model, a released model's name, or a Hub id")
-    parser.add_argument("text_a", metavar="text-a", help="a text")
-    parser.add_argument("text_b", metavar="text-b", help="the text it is compared with")
-    parser.add_argument("--dim", type=int, help="Matryoshka dim to compare at (default: the model's own)")
-    parser.add_argument(
-        "--prompt-name", action="append", default=[], metavar="NAME", help="prompt of both texts; given twice, of each"
-    )
-    parser.add_argument("--words", action="store_true", help="explain by word instead of by token")
-    parser.add_argument(
-        "--top", type=positive, default=10, metavar="N", help="pairs to list of each sign (default: 10)"
-    )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a heat map whose cells add up to the score")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the heat map's numbers as JSON")
+    what = "Explain the similarity of two texts by what each pair of their tokens contributes"
+    description = f"{what}, exactly and without torch. Put -- before a text that begins with a dash."
+    parser = command(commands, "explain", "see why two texts are similar", description)
+    add = parser.add_argument
+    add("model", help="directory of a static model, a released model's name, or a Hub id")
+    add("text_a", metavar="text-a", help="a text")
+    add("text_b", metavar="text-b", help="the text it is compared with")
+    add("--dim", type=int, help="Matryoshka dim to compare at (default: the model's own)")
+    prompts = "prompt of both texts; given twice, of each"
+    add("--prompt-name", action="append", default=[], metavar="NAME", help=prompts)
+    add("--words", action="store_true", help="explain by word instead of by token")
+    add("--top", type=positive, default=10, metavar="N", help="pairs to list of each sign (default: 10)")
+    add("--html", type=Path, metavar="FILE", help="write a heat map whose cells add up to the score")
+    add("--json", type=Path, metavar="FILE", help="write the heat map's numbers as JSON")
     add_overwrite(parser)
     parser.set_defaults(run=run)
 

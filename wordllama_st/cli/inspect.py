@@ -20,13 +20,9 @@ from wordllama_st.cli.options import (
 
 def add_command(commands: Commands) -> None:
     """Declare the command."""
-    parser = command(
-        commands,
-        "inspect",
-        "inspect a language model's token table",
-        "Report what a token table is and what is unusual about it: zero, duplicate and non-finite rows, norms, and "
-        "the tokens nearest to those named.",
-    )
+    what = "what a token table is and what is unusual about it: zero, duplicate and non-finite rows"
+    description = f"Report {what}, norms, and the tokens nearest to those named."
+    parser = command(commands, "inspect", "inspect a language model's token table", description)
     parser.add_argument("source", help="a model, directory or file, as for `extract`")
     add_source_options(parser)
     parser.add_argument("--tokens", nargs="+", default=[], metavar="TOKEN", help="show the tokens nearest to these")
@@ -41,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
     """Inspect a token table."""
     from wordllama_st.analysis import inspect_table, plot_table
     from wordllama_st.analysis.plot_file import check_plot
+    from wordllama_st.codebook import find_table
     from wordllama_st.storage.staging import check_output_file
 
     if options.plot:
@@ -48,15 +45,8 @@ def run(options: argparse.Namespace) -> None:
         check_output_file(options.plot, overwrite=options.overwrite)
     check_json(options)
     show_progress_bar = sys.stderr.isatty()
-    report = inspect_table(
-        options.source,
-        options.tokens,
-        options.neighbors,
-        tensor_name=options.tensor_name,
-        revision=options.revision,
-        token=options.token,
-        show_progress_bar=show_progress_bar,
-    )
+    found = find_table(options.source, tensor_name=options.tensor_name, revision=options.revision, token=options.token)
+    report = inspect_table(found, options.tokens, options.neighbors, show_progress_bar=show_progress_bar)
     print_report(report, options)
     if options.plot:
         plot_table(report, options.plot, show_progress_bar=show_progress_bar)

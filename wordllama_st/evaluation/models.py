@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from huggingface_hub import try_to_load_from_cache
 from sentence_transformers import SentenceTransformer
@@ -21,7 +20,7 @@ from wordllama_st.modules.stock import static_modules
 from wordllama_st.static import StaticEncoder, released
 from wordllama_st.static.formats import sentence_transformers as stock_format
 from wordllama_st.static.formats.load import read_static_model
-from wordllama_st.static.precision import Precision, quantize_embeddings
+from wordllama_st.static.precision import Precision, check_precision, quantize_embeddings
 from wordllama_st.static.similarity import Vectors, normalized
 from wordllama_st.static.table import StaticTable
 from wordllama_st.training.load import model_from_pretrained
@@ -87,7 +86,9 @@ def open_model(source: ModelSource, name: str | None = None) -> ScoredModel:
     loaded = _load(text)
     size = size_on_disk(path) if path.exists() else None
     if isinstance(loaded, SentenceTransformer):
-        return ScoredModel(loaded, name or text, text, size or _cached_size(text))
+        if not size and isinstance(cached := try_to_load_from_cache(text, _CONFIG_FILE), str):
+            size = size_on_disk(Path(cached).parent)
+        return ScoredModel(loaded, name or text, text, size)
     encoder: StaticEncoder | SentenceTransformer = StaticEncoder(loaded)
     if any(loaded.prompts.values()):
         modules, default = static_modules(loaded), loaded.default_prompt_name
@@ -194,18 +195,8 @@ def _table_size(table: StaticTable) -> int:
     return sum(array.nbytes for array in arrays if array is not None) + len(table.tokenizer.to_str().encode())
 
 
-def _cached_size(repo_id: str) -> int | None:
-    """Sum the bytes of a Hub repository's files in the cache; None if it is not there."""
-    found = try_to_load_from_cache(repo_id, _CONFIG_FILE)
-    return size_on_disk(Path(found).parent) if isinstance(found, str) else None
-
-
 def _quantize(unit: Vectors, precision: Precision, ranges: Vectors) -> Vectors:
-    if precision == "float32":
-        return unit
-    codes = quantize_embeddings(unit, precision, ranges)
+    check_precision(precision)
     if precision in ("int8", "uint8"):
-        return normalized(codes.astype(np.float32))
-    packed: npt.NDArray[np.uint8] = codes.view(np.uint8) ^ np.uint8(128 * (precision == "binary"))
-    bits = np.unpackbits(packed, axis=1, count=unit.shape[1])
-    return 2 * bits.astype(np.float32) - 1
+        return normalized(quantize_embeddings(unit, precision, ranges).astype(np.float32))
+    return unit if precision == "float32" else np.where(unit > 0, np.float32(1), np.float32(-1))

@@ -156,8 +156,7 @@ def _section(report: Report, model: str) -> str:
     rows += [row for _, *row in report.score_rows(model)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     sizes = "; ".join(f"{task.name}, {task.kind}: {task.size}" for task in report.tasks)
-    return (
-        f"{_BEGIN}\n## Evaluation\n\nScores x 100, by `{TOOL}` {version('wordllama-st')}.\n\n{table}\n\n{sizes}.\n\n"
-        f"{found.texts_per_second:,.0f} texts/s, encoded by {found.describe_runtime()} of a machine with "
-        f"{report.describe_cores()}.\n{_END}"
-    )
+    speed = f"{found.texts_per_second:,.0f} texts/s, encoded by {found.describe_runtime()}"
+    parts = ["## Evaluation", f"Scores x 100, by `{TOOL}` {version('wordllama-st')}.", table, f"{sizes}."]
+    parts.append(f"{speed} of a machine with {report.describe_cores()}.")
+    return "\n".join([_BEGIN, "\n\n".join(parts), _END])

@@ -146,8 +146,6 @@ def _count(number: int, what: str) -> str:
 
 def _table(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
     """Align columns to the right, except those in ``left``."""
-    columns = []
-    for number, cells in enumerate(zip(*rows, strict=True)):
-        width = max(map(len, cells))
-        columns.append([cell.ljust(width) if number in left else cell.rjust(width) for cell in cells])
-    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    formats = [f"{{:{'<' if number in left else '>'}{width}}}" for number, width in enumerate(widths)]
+    return "\n".join("  ".join(formats).format(*row).rstrip() for row in rows)

@@ -67,9 +67,9 @@ def evaluate(
         show_progress_bar = logger.isEnabledFor(logging.INFO)
     opened = [open_model(source, name) for name, source in named.items()]
     own_dims = [_own_dims(model, wanted) for model in opened]
-    largest = max(model.dim for model in opened)
-    if missing := [dim for dim in wanted if dim is not None and dim > largest]:
-        raise ArgumentError(f"No model has {max(missing)} dimensions to truncate its embeddings to.")
+    largest = max(dim or 0 for dim in wanted)
+    if largest > max(model.dim for model in opened):
+        raise ArgumentError(f"No model has {largest} dimensions to truncate its embeddings to.")
     results, scores = [], []
     for model, own in zip(opened, own_dims, strict=True):
         name = model.name
