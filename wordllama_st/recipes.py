@@ -25,6 +25,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from sentence_transformers import SentenceTransformer
@@ -194,8 +195,7 @@ def distill(
 
     Args:
         codebook: A codebook, or what :meth:`Codebook.from_pretrained` takes.
-        texts: Texts (str) and files of texts (Path; see :func:`~wordllama_st.data.texts.read_texts`) of the kind that
-            the model is for. Each distinct text is used once.
+        texts: Texts (str) and files of texts (Path), of the kind that the model is for; each distinct text counts once.
         teacher: A SentenceTransformer of cosine similarity, its directory or its Hub id.
         cache: Directory that keeps the teacher's embeddings, so that an interrupted run resumes. None keeps them in
             PATH-teacher, or nowhere if nothing is saved.
@@ -218,14 +218,15 @@ def distill(
     if cache is None and path is not None:
         cache = Path(path).with_name(f"{Path(path).name}-teacher")
     start = time.perf_counter()
-    embeddings = teacher_embeddings(
-        teacher_model,
-        distinct,
-        cache,
-        batch_size=teacher_batch_size,
-        prompt_name=teacher_prompt_name,
-        show_progress_bar=show_progress_bar,
-    )
+    with TemporaryDirectory() as scratch:
+        embeddings = teacher_embeddings(
+            teacher_model,
+            distinct,
+            cache or scratch,
+            batch_size=teacher_batch_size,
+            prompt_name=teacher_prompt_name,
+            show_progress_bar=show_progress_bar,
+        )
     teacher_seconds = time.perf_counter() - start
     embeddings = distillation.pca_rotate(embeddings)
     held_out = distillation.num_held_out(len(distinct))

@@ -121,8 +121,7 @@ def default_learning_rate(model: SentenceTransformer) -> float:
 def make_loss(model: SentenceTransformer, kind: Kind, dims: Sequence[int]) -> nn.Module:
     """Make the loss for a kind of data, at several Matryoshka dims (Kusupati et al., NeurIPS 2022).
 
-    Pairs and triplets: in-batch negatives (MultipleNegativesRankingLoss). Scored pairs: CoSENTLoss, which
-    depends on the order of the scores only, so that any scale will do.
+    CoSENTLoss depends on the order of the scores only, so that any scale will do.
     """
     loss = CoSENTLoss(model) if kind is Kind.SCORED_PAIRS else MultipleNegativesRankingLoss(model)
     return MatryoshkaLoss(model, loss, matryoshka_dims=list(dims)) if len(dims) > 1 else loss

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -70,7 +69,7 @@ def load_teacher(
 def teacher_embeddings(
     teacher: SentenceTransformer,
     texts: Sequence[str],
-    cache: str | Path | None,
+    cache: str | Path,
     *,
     batch_size: int = 32,
     prompt_name: str | None = None,
@@ -83,7 +82,7 @@ def teacher_embeddings(
     Args:
         teacher: A SentenceTransformer of cosine similarity.
         texts: n texts.
-        cache: A directory for this teacher and these texts. None keeps nothing.
+        cache: A directory for this teacher and these texts.
         batch_size: Texts that the teacher encodes together.
         prompt_name: One of the teacher's prompts to put in front of each text.
         show_progress_bar: None shows it when this package logs at INFO.
@@ -98,16 +97,6 @@ def teacher_embeddings(
     check_teacher(teacher)
     if not texts:
         raise ArgumentError("There are no texts for the teacher.")
-    if cache is None:
-        with TemporaryDirectory() as scratch:
-            return teacher_embeddings(
-                teacher,
-                texts,
-                scratch,
-                batch_size=batch_size,
-                prompt_name=prompt_name,
-                show_progress_bar=show_progress_bar,
-            )
     cache = Path(cache)
     _check_cache(cache, {"teacher": fingerprint(teacher), "prompt": prompt_name, "texts": _digest(texts)}, len(texts))
     if show_progress_bar is None:
