@@ -27,12 +27,10 @@ _PRODUCT_ROWS = 1_024
 
 
 def plot_table(report: TableReport, path: str | Path, *, show_progress_bar: bool | None = None) -> None:
-    """Plot the norms and the spectrum of a table, which is read once more.
+    """Plot the norms and the spectrum of a table that was inspected, and is read once more.
 
     Args:
-        report: What :func:`~wordllama_st.analysis.inspect_table` found.
         path: A .png, .svg or .pdf file, which appears when it is complete and replaces one of that name.
-        show_progress_bar: As for :func:`~wordllama_st.analysis.inspect_table`.
 
     Raises:
         ArgumentError: If the suffix names no format, or the path is a directory.
@@ -90,8 +88,7 @@ def spectrum(report: TableReport, show_progress_bar: bool | None = None) -> tupl
             waiting.clear()
     count = max(1, len(sample))
     centre = (total / count).astype(np.float32)
-    variances = np.linalg.eigvalsh(moment / count - np.outer(centre, centre))[::-1].astype(np.float64)
-    variances = np.maximum(variances, 0)
+    variances = np.linalg.eigvalsh(moment / count - np.outer(centre, centre))[::-1].astype(np.float64).clip(min=0)
     folded = f", {dim:,} columns folded into {width:,}" if width < dim else ""
     basis = f"{'estimated from' if folded or len(sample) < len(ids) else 'of'} {len(sample):,} rows{folded}"
     return variances / (variances.sum() or 1.0), basis

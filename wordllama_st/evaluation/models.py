@@ -86,7 +86,7 @@ def open_model(source: ModelSource, name: str | None = None) -> ScoredModel:
     loaded = _load(text)
     size = size_on_disk(path) if path.exists() else None
     if isinstance(loaded, SentenceTransformer):
-        if not size and isinstance(cached := try_to_load_from_cache(text, _CONFIG_FILE), str):
+        if size is None and isinstance(cached := try_to_load_from_cache(text, _CONFIG_FILE), str):
             size = size_on_disk(Path(cached).parent)
         return ScoredModel(loaded, name or text, text, size)
     encoder: StaticEncoder | SentenceTransformer = StaticEncoder(loaded)

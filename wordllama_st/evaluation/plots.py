@@ -24,7 +24,6 @@ def plot_dims(report: Report, path: str | Path) -> None:
     """Plot the mean score against the dim: a line for each model and precision.
 
     Args:
-        report: The result of an evaluation.
         path: A .png, .svg or .pdf file, which is written whole or not at all, and is replaced if it exists.
 
     Raises:
