@@ -40,8 +40,7 @@ class TrainingData:
         kind: Pairs that belong together; triplets, an anchor with one text that belongs to it and one or more that
             do not; or pairs with a score of how similar they are.
         name: Where it came from.
-        used: The original names of the columns in ``rows``.
-        ignored: The original names of the columns left out.
+        used: The original names of the columns in ``rows``; ``ignored`` are those left out.
     """
 
     rows: Dataset
@@ -87,10 +86,8 @@ def infer_training_data(rows: Dataset, columns: Sequence[str] | None = None, nam
     labels = [column for column in chosen if column not in texts and (columns or column.lower() in LABEL_COLUMNS)]
     is_scored = len(labels) == 1 and len(texts) == 2 and is_number(rows, labels[0])
     if not is_scored and (labels or len(texts) < 2):
-        for column in chosen:
-            if any(
-                isinstance(cell, str) for (cell,) in iterate_rows(rows, [column])
-            ):  # but not all of them, or it were a text column
+        for column in chosen:  # one with some texts in it is meant for texts
+            if any(isinstance(cell, str) for (cell,) in iterate_rows(rows, [column])):
                 check_cells(rows, column, name, lambda cell: isinstance(cell, str), "is {!r}, not a text.")
         raise DatasetError(
             f"{name} has the columns {describe_columns(rows, chosen)}. Training wants two texts that belong together, "
@@ -121,17 +118,7 @@ def infer_training_data(rows: Dataset, columns: Sequence[str] | None = None, nam
 
 
 def read_rows(source: str, split: str = "train", *, header: bool = True) -> Dataset:
-    """Read a dataset, whatever its columns.
-
-    Args:
-        source: As for :func:`read_training_data`.
-        split: Which split of a Hub dataset.
-        header: Whether a .csv or .tsv file has one; the columns of a file without are ``"0"``, ``"1"`` and so on.
-
-    Raises:
-        DatasetError: If the file does not exist, cannot be read, or has no rows.
-        MissingExtraError: If datasets is not installed.
-    """
+    """Read a dataset, whatever its columns; those of a .csv or .tsv file without a header are ``"0"``, ``"1"`` …"""
     require("train", "datasets")
     from datasets import load_dataset
 
@@ -218,11 +205,7 @@ def check_texts(rows: Dataset | Mapping[str, Sequence[object]], column: str, nam
 
 
 def decode_lines(file: BinaryIO, name: str) -> Iterator[str]:
-    r"""Decode UTF-8 line by line, with or without a byte order mark; only ``\n`` ends a line, and each keeps it.
-
-    Raises:
-        DatasetError: At the first byte that is not UTF-8; it names its position, from 0.
-    """
+    r"""Decode UTF-8 line by line, with or without a byte order mark; only ``\n`` ends a line, and each keeps it."""
     position = 0
     for line in file:
         try:
@@ -242,15 +225,11 @@ def check_utf8(path: Path) -> None:
 
 
 def tsv_quoting(path: Path) -> int:
-    """Infer whether a .tsv file (UTF-8) is quoted.
+    """Infer whether a .tsv file is quoted, as ``csv.QUOTE_MINIMAL`` or ``csv.QUOTE_NONE``.
 
-    Some programs quote fields, so that a field may hold a tab or a line break. Others write fields as they are, and a
-    leading ``"`` is part of the text: a parser that takes it for a quote makes one field of the rows up to the next
-    ``"``. So a file whose lines have the same number of tabs is unquoted, unless each line is well quoted by itself,
-    and both readings have the same rows. Any other file is quoted if its rows then have the same number of fields.
-
-    Returns:
-        ``csv.QUOTE_MINIMAL`` or ``csv.QUOTE_NONE``.
+    Some programs write a leading ``"`` as part of the text: a parser that takes it for a quote joins rows up to the
+    next one. So a file whose lines have the same number of tabs is unquoted, unless each line is well quoted by itself;
+    any other file is quoted if its rows then have the same number of fields.
     """
     tabs: set[int] = set()
     is_quoted = True

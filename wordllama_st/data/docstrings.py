@@ -27,14 +27,7 @@ DefinitionNode: TypeAlias = "ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionD
 
 @dataclass(frozen=True)
 class Docstring:
-    """One documented class or function.
-
-    Attributes:
-        package: The top-level package it is in.
-        name: Its qualified name within its module, such as ``DataFrame.merge``.
-        summary: The first paragraph, on one line.
-        body: The rest, as written.
-    """
+    """A documented class or function: its top-level package, its qualified name in its module, and its docstring."""
 
     package: str
     name: str
@@ -53,7 +46,7 @@ def extract_docstrings(package: Path, limit: int | None = None) -> list[Docstrin
 
     Args:
         package: Its folder.
-        limit: Stop after so many.
+        limit: The most docstrings to read.
 
     Returns:
         One for each public class and function whose docstring has a summary and a body, no summary or body twice.

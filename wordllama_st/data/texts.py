@@ -53,7 +53,7 @@ def read_column(sources: Iterable[str | Path | BinaryIO], column: str | None = N
 
     Args:
         sources: Files as for :func:`read_texts`, or binary streams of plain text such as ``sys.stdin.buffer``.
-        column: The column to read of .csv, .tsv, .json, .jsonl and .parquet files; their only text column by default.
+        column: The column to read of files that have columns; their only text column by default.
 
     Yields:
         Texts as they are; of plain text, lines without their ends.

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from wordllama_st.data.documents.passages import make_passages, one_line, readable, words
 
-#: Characters. Longer text that is marked as a heading only had to look large.
+#: Characters. Longer text marked as a heading only had to look large.
 LONGEST_HEADING = 200
 
 
@@ -26,10 +26,9 @@ class Section:
     """Passages below the same headings.
 
     Attributes:
-        headings: The headings above them, the outermost first; of code, the one qualified name it is about, such as
-            ``DataFrame.merge``. Empty where nothing says what the passages are about.
+        headings: The outermost first; of code, the one qualified name it is about, such as ``DataFrame.merge``.
+            Empty where nothing says what the passages are about.
         passages: The text, in order; of a definition, the docstring's summary and then the rest of it.
-        kind: What the passages are.
     """
 
     headings: tuple[str, ...]
@@ -42,7 +41,7 @@ class Document:
     """One file's sections.
 
     Attributes:
-        path: The file's path within the folder that was read, with forward slashes on every system.
+        path: Within the folder that was read, with forward slashes on every system.
         format: What it was read as, such as ``Markdown``.
         sections: Those that have passages, in order.
     """
@@ -53,16 +52,9 @@ class Document:
 
 
 def make_sections(blocks: Iterable[tuple[int, str]], name: str, title: str = "") -> list[Section]:
-    """Collect blocks of text below the headings that they follow.
+    """Collect blocks (level, text) below the headings that they follow: level 1 is the outermost, level 0 no heading.
 
-    Args:
-        blocks: (level, text) in order. A paragraph, list item, table row or piece of code has level 0, the outermost
-            heading level 1; a heading ends those of its own level and of deeper ones.
-        name: The document's path; without a title, the words of the file's name are the title.
-        title: The document's own title, the heading of text that no heading stands above.
-
-    Returns:
-        The sections that have passages.
+    Text that no heading stands above is below the title, or else below the words of the file's name.
     """
     title = one_line(title) or readable(PurePosixPath(name).stem)
     sections: list[Section] = []

@@ -30,15 +30,7 @@ PERMALINKS = ("#", "¶", "§")
 
 
 def read(content: bytes, name: str) -> list[Section]:
-    """Read the sections of a page: of its ``<main>``, if it has one.
-
-    Code stays, as a block of its own, and so does a table, a block for each row. The page's ``<title>`` counts where it
-    has no heading of the first level.
-
-    Raises:
-        DocumentError: If it is neither UTF-8 nor in the encoding that it declares, or cannot be parsed.
-        MissingExtraError: If beautifulsoup4 is not installed.
-    """
+    """Read a page, or its ``<main>``; its ``<title>`` is a heading where it has none of the first level."""
     require("documents", "bs4")
     from bs4 import BeautifulSoup
     from bs4.dammit import EncodingDetector

@@ -19,14 +19,9 @@ _TITLE = re.compile(r"^title:[^\S\n]*[\"']?(.*?)[\"']?[^\S\n]*$", re.MULTILINE)
 
 
 def read(content: bytes, name: str) -> list[Section]:
-    """Read the sections of a Markdown document.
+    """Read a Markdown document without pictures, raw HTML and front matter, but for the title in it.
 
-    Code stays, as a block of its own, and so does a table, a block for each row: in technical documents half of the
-    vocabulary is there. Of links the text stays. Pictures, raw HTML and the front matter go, but for the title in it.
-
-    Raises:
-        DocumentError: If it is no text.
-        MissingExtraError: If markdown-it-py is not installed.
+    Code and rows of tables stay, each a block: in technical documents half of the vocabulary is there.
     """
     require("documents", "markdown_it")
     from markdown_it import MarkdownIt

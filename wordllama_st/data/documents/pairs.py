@@ -1,27 +1,38 @@
-"""Make pairs of texts that belong together, from the structure of documents alone."""
+"""Make pairs of texts that belong together, from the structure of documents alone, and hold documents out."""
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from wordllama_st.data.datasets import Kind, TrainingData
-from wordllama_st.data.documents.document import Document, Section, SectionKind, counted
+from wordllama_st.data.documents.document import Document, Section, SectionKind, counted, some
 from wordllama_st.data.documents.passages import fold, is_language, with_words, words
-from wordllama_st.errors import DocumentError
+from wordllama_st.errors import ArgumentError, DocumentError
 
 #: Of each section. Passages further down have less and less to do with the heading.
 PASSAGES_BELOW_A_HEADING = 3
-#: A passage right below as many different headings is a licence or navigation, and belongs to none of them. (Below the
-#: same heading again it is a copy, as in two versions of a manual.) A heading above as many different sections does not
-#: tell them apart.
+#: A passage right below as many different headings is a licence or navigation, and belongs to none of them. A heading
+#: above as many different sections does not tell them apart.
 MANY = 3
 #: Words that the positive must have and the anchor not. With fewer, it says the same again.
 NEW_WORDS = 3
 #: With fewer, training has hardly a second batch, and a score of what is held out says nothing.
 FEWEST_PAIRS = 20
+#: On either side of a split. One document more or less would decide what the score is.
+FEWEST_DOCUMENTS = 2
+#: Pairs. A score of fewer moves in steps of ten per cent.
+FEWEST_HELD_OUT = 10
+#: A document with a larger share of all pairs stays in training, as long as there are others to hold out.
+LARGEST_SHARE = 0.1
+#: Passages of a part, where a section is too long to be held out whole.
+PART = 20
+
+COLUMNS = ("anchor", "positive")
 
 
 class Relation(Enum):
@@ -46,9 +57,7 @@ class Pair:
     """Two texts that belong together.
 
     Attributes:
-        anchor: The one to search with.
-        positive: The one to find.
-        relation: How they belong together.
+        anchor: The one to search with; ``positive`` is the one to find.
         path: The document's.
         section: The number of the section in its document, from 0.
         passage: The number of the positive in its section, from 0.
@@ -172,16 +181,8 @@ class _Filters:
         return None
 
 
-COLUMNS = ("anchor", "positive")
-
-
 def pairs_to_training_data(pairs: Iterable[Pair]) -> dict[str, TrainingData]:
-    """Convert pairs to the training data that :func:`~wordllama_st.training.supervised.train_supervised` takes.
-
-    Returns:
-        Rows of anchor and positive by the name of their relation. A relation with a single pair is left out: training
-        and retrieval compare rows.
-    """
+    """Convert pairs to training data by the name of their relation, without one of a single pair: training compares."""
     from datasets import Dataset
 
     rows: dict[Relation, list[dict[str, str]]] = {relation: [] for relation in Relation}
@@ -192,3 +193,79 @@ def pairs_to_training_data(pairs: Iterable[Pair]) -> dict[str, TrainingData]:
         for relation, found in rows.items()
         if len(found) > 1
     }
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pairs to train on, and held-out pairs; ``str`` of it is a line of a report.
+
+    Attributes:
+        held_out: Pairs to evaluate with. No text of theirs is in ``train``, on either side of a pair.
+        by: What was held out whole: ``"documents"``; or ``"sections"``, where there are too few documents.
+        names: The paths of the documents held out, or of those whose sections are.
+        removed: How many pairs are in neither, because a text of theirs is held out in another place.
+    """
+
+    train: tuple[Pair, ...]
+    held_out: tuple[Pair, ...]
+    by: str
+    names: tuple[str, ...]
+    removed: int
+
+    def __str__(self) -> str:
+        what = f"all of {some(self.names)}"
+        if self.by == "sections":
+            what = f"sections of {some(self.names)}, too few documents to hold out whole"
+        removed = f"; {self.removed:,} in neither, for the same text is held out" if self.removed else ""
+        return f"Held out    {len(self.held_out):,} pairs, {len(self.train):,} to train on: {what}{removed}"
+
+
+def hold_out_documents(pairs: Sequence[Pair], share: float = 0.15, seed: int = 42) -> Split:
+    """Hold out whole documents, chosen by a hash of their paths: the same folder gives the same split on every machine.
+
+    Where there are fewer than four documents, sections are held out instead, long ones in parts of ``PART`` passages.
+
+    Args:
+        pairs: As :func:`~wordllama_st.data.documents.make_pairs` makes them.
+        share: Of the pairs, at least this share is held out, and at least ``FEWEST_HELD_OUT``.
+        seed: Another one chooses others.
+
+    Raises:
+        ArgumentError: If the share is not between 0 and 1.
+        DocumentError: If the documents cannot be divided with something left on both sides.
+    """
+    if not 0 < share < 1:
+        raise ArgumentError(f"The share of pairs to hold out is between 0 and 1, not {share:g}.")
+    by = "documents" if len({pair.path for pair in pairs}) >= 2 * FEWEST_DOCUMENTS else "sections"
+    units: list[str] = []
+    for pair in pairs:
+        # Some file systems store an accent as a character of its own.
+        path = unicodedata.normalize("NFC", pair.path)
+        units.append(path if by == "documents" else f"{path}\n{pair.section}\n{pair.passage // PART}")
+    chosen = _choose(Counter(units), share, seed)
+    held_out = tuple(pair for pair, unit in zip(pairs, units, strict=True) if unit in chosen)
+    rest = [pair for pair, unit in zip(pairs, units, strict=True) if unit not in chosen]
+    texts = {fold(text) for pair in held_out for text in (pair.anchor, pair.positive)}
+    # A heading is held out with its section, but where a section is divided, it stands above both parts.
+    train = tuple(pair for pair in rest if fold(pair.anchor) not in texts and fold(pair.positive) not in texts)
+    if not train or not held_out:
+        raise DocumentError(
+            f"The documents hold {len(pairs)} pairs in {len(set(units))} {by}, and cannot be divided to train on some "
+            f"and evaluate with the others. Add documents."
+        )
+    return Split(train, held_out, by, tuple(dict.fromkeys(pair.path for pair in held_out)), len(rest) - len(train))
+
+
+def _choose(sizes: Counter[str], share: float, seed: int) -> set[str]:
+    """Choose units with at least a share of all pairs, in the order of their hashes, large ones last."""
+    wanted = max(FEWEST_HELD_OUT, share * sizes.total())
+    large = {unit for unit, size in sizes.items() if size > LARGEST_SHARE * sizes.total()}
+    order = sorted(sizes, key=lambda unit: (unit in large, hashlib.sha256(f"{seed}\n{unit}".encode()).digest()))
+    chosen: set[str] = set()
+    count = 0
+    for unit in order[: len(sizes) - FEWEST_DOCUMENTS]:
+        if count >= wanted and len(chosen) >= FEWEST_DOCUMENTS:
+            break
+        chosen.add(unit)
+        count += sizes[unit]
+    return chosen

@@ -50,14 +50,10 @@ def paragraphs(text: str) -> list[str]:
 
 
 def make_passages(blocks: Iterable[str]) -> list[str]:
-    """Cut long blocks of text at ends of sentences, and join short ones.
+    """Cut long blocks of text at ends of sentences, and join short ones; passages of one line hold all of the text.
 
-    Args:
-        blocks: Paragraphs, list items, pieces of code, in order. Layout within them is lost.
-
-    Returns:
-        Passages of one line each that hold all of the text in its order. Each has ``MIN_CHARACTERS`` at least, unless
-        it is the only one, and ``MAX_CHARACTERS`` at most, not counting a short piece that was joined to either end.
+    Each has ``MIN_CHARACTERS`` at least, unless it is the only one, and ``MAX_CHARACTERS`` at most, not counting a
+    short piece that was joined to either end.
     """
     passages: list[str] = []
     for piece in (piece for block in blocks for piece in _cut(one_line(block))):

@@ -29,14 +29,9 @@ _NUMBERING = re.compile(r"^[\dIVX]+(?:\.\d+)*\.?\s+")
 
 
 def read(content: bytes, name: str) -> list[Section]:
-    """Read the sections of a PDF document.
+    """Read a PDF document without running heads and page numbers.
 
-    A bookmark's title is the heading of the text from the line that says it; where no line of its page does, of that
-    whole page. Words divided at the end of a line are joined; running heads and page numbers go.
-
-    Raises:
-        DocumentError: If it is encrypted or damaged.
-        MissingExtraError: If pypdf is not installed.
+    A bookmark's title is the heading of the text from the line that says it, or of its whole page where none does.
     """
     require("documents", "pypdf")
     from pypdf import PdfReader

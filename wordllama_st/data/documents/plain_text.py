@@ -13,15 +13,7 @@ _LINE = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}\s*")
 
 
 def decode(content: bytes, declared: str | None = None) -> str:
-    r"""Decode UTF-8, with or without a byte order mark, or UTF-16 with one; lines end with ``\n`` afterwards.
-
-    Args:
-        content: A file's bytes.
-        declared: The encoding that the file itself declares; tried where it is neither.
-
-    Raises:
-        DocumentError: If it is none of them, or no text; it names the first byte or character that shows it.
-    """
+    r"""Decode UTF-8, UTF-16 with a byte order mark, or else the declared encoding; lines end with ``\n`` afterwards."""
     encoding = "utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
     try:
         text = content.decode(encoding)
@@ -36,14 +28,9 @@ def decode(content: bytes, declared: str | None = None) -> str:
 
 
 def read(content: bytes, name: str) -> list[Section]:
-    """Read the sections of a text.
+    """Read a text; a line after an empty one is a heading if punctuation underlines it, and perhaps overlines it.
 
-    A line after an empty one is a heading if the line below it is punctuation, at least as long, and perhaps repeated
-    above it. As in reStructuredText, the order in which styles of punctuation appear gives their levels. Markup within
-    the text stays as it is.
-
-    Raises:
-        DocumentError: If it is no text.
+    As in reStructuredText, the order in which styles of punctuation appear gives their levels.
     """
     return make_sections(_blocks([*decode(content).split("\n"), "", ""]), name)
 

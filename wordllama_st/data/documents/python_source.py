@@ -17,14 +17,7 @@ MIN_COMMENT_WORDS = 8
 
 
 def read(content: bytes, name: str) -> list[Section]:
-    """Read a section for the module and for each public class, function and method with a docstring or comments.
-
-    The sources are parsed, not run. The body of a definition begins with its signature. Comments that stand on lines of
-    their own are kept, unless they are short or are code themselves.
-
-    Raises:
-        DocumentError: If it does not parse.
-    """
+    """Read a section for each docstring, its body after the signature, and for the comments of each definition."""
     try:
         source = decode_source(content)  # in the encoding that it declares, as Python reads it
         tree = parse(source)

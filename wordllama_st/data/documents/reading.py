@@ -66,7 +66,7 @@ class Documents:
     Attributes:
         documents: Those that have text, in the order of their paths.
         skipped: Files without text, and files and folders that cannot or should not be read.
-        others: How many files of other formats there are, by the ending of their names.
+        others: Numbers of files of other formats, by the ending of their names.
     """
 
     documents: tuple[Document, ...]
