@@ -233,9 +233,7 @@ class Codebook:
         return codebook
 
     def save(self, path: str | Path, *, overwrite: bool = False, show_progress_bar: bool | None = None) -> None:
-        """Write the codebook as a directory of codebook.safetensors, tokenizer.json and codebook.json.
-
-        The directory appears when it is complete.
+        """Write a directory of codebook.safetensors, tokenizer.json and codebook.json, which appears when complete.
 
         Args:
             path: The directory.

@@ -77,14 +77,7 @@ def _from_float32(block: Table, dtype: str) -> Table:
 def check_vocabularies(
     tokenizers: Sequence[Tokenizer], special: Sequence[Collection[str]], names: Sequence[str]
 ) -> tuple[str, ...]:
-    """Compare the vocabularies of several tables, token by token, with the first.
-
-    Returns:
-        The differences among special tokens, in words. No text ever has one.
-
-    Raises:
-        CodebookError: If others differ.
-    """
+    """Describe the vocabularies' differences in special tokens, which no text has; raise CodebookError for others."""
     first, *others = [
         {token_id: token for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()}
         for tokenizer in tokenizers

@@ -68,11 +68,7 @@ class Provenance:
 
 
 def find_table(
-    source: str | Path,
-    *,
-    tensor_name: str | None = None,
-    revision: str | None = None,
-    token: bool | str | None = None,
+    source: str | Path, *, tensor_name: str | None = None, revision: str | None = None, token: bool | str | None = None
 ) -> FoundTable:
     """Find a model's token table and tokenizer; nothing of the table is read yet.
 

@@ -2,8 +2,7 @@
 
 The format (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) is a magic number, a version, two counts, that
 many key-values, that many tensor descriptions, then the tensors' bytes at aligned offsets. ``gguf.GGUFReader`` checks
-no count or length against the bytes that remain, as is done here, and takes 35 s and 600 MB for Llama 3's vocabulary,
-this reader 1 s and 50 MB. Dequantizing is the ``gguf`` package's.
+no length against the bytes that remain, and takes 35 s and 600 MB for Llama 3's vocabulary (here 1 s and 50 MB).
 """
 
 from __future__ import annotations
@@ -20,21 +19,17 @@ import numpy as np
 from wordllama_st.codebook.gguf_tokenizer import TOKENS, tokenizer_from_metadata
 from wordllama_st.codebook.token_table import ArrayRows, FoundTable, Rows
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, require
-from wordllama_st.storage.safetensors_file import STORAGE_DTYPES, Table
+from wordllama_st.storage.safetensors_file import DTYPES, STORAGE_DTYPES, Table
 
 if TYPE_CHECKING:
     from gguf import GGMLQuantizationType
 
-TABLE_NAME = "token_embd.weight"
-#: The types that a codebook keeps as they are, by GGUF's name.
-_PLAIN_TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 #: Scalar values by the format's number for their type, as ``struct`` and NumPy both spell them.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _LAYOUTS = {code: struct.Struct(f"<{code}") for code in _SCALARS.values()}
 _UINT32, _STRING, _ARRAY = 4, 8, 9
 #: The fewest bytes of a key-value, a tensor description, and a string or an array in an array.
 _MIN_PAIR, _MIN_TENSOR, _MIN_STRING, _MIN_ARRAY = 13, 24, 8, 12
-_MAX_DEPTH, _MAX_DIMENSIONS = 4, 4
 
 
 class GgufTensor(NamedTuple):
@@ -70,7 +65,7 @@ def open_gguf(path: Path, tensor_name: str | None = None) -> FoundTable:
         CodebookError: If it is damaged, has no such table, or the table or tokenizer is of an unknown kind.
     """
     require("gguf", "gguf")
-    name = TABLE_NAME if tensor_name is None else tensor_name
+    name = "token_embd.weight" if tensor_name is None else tensor_name
     read = cache(GgufHeader)
     parts = _parts(path, read(path))
     missing = [part for part in parts if not part.is_file()]
@@ -87,10 +82,8 @@ def open_gguf(path: Path, tensor_name: str | None = None) -> FoundTable:
         tokens = header.metadata.get(TOKENS)
         count = len(tokens) if isinstance(tokens, list) else 0
         names = [name for name, tensor in header.tensors.items() if len(tensor.shape) == 2 and tensor.shape[0] == count]
-        listed = f"{', '.join(map(repr, names[:5])) or 'none'}{' and others' if len(names) > 5 else ''}"
-        raise CodebookError(
-            f"{path} holds no tensor {name!r}; those with a row for each of {count} tokens are {listed}."
-        )
+        others = f"those with a row for each of its {count} tokens are {', '.join(map(repr, names[:5])) or 'none'}"
+        raise CodebookError(f"{path} holds no tensor {name!r}; {others}{' and others' if len(names) > 5 else ''}.")
     rows = _rows(holder, name, read(holder).tensors[name])
     tokenizer = tokenizer_from_metadata(header.metadata, str(parts[0]))
     architecture = str(header.metadata.get("general.architecture", "")) or None
@@ -122,8 +115,8 @@ def _rows(path: Path, name: str, tensor: GgufTensor) -> Rows:
         kind = GGMLQuantizationType(tensor.kind)
     except ValueError as error:
         raise CodebookError(f"{name!r} in {path} is of type {tensor.kind}, which this gguf package has not.") from error
-    if kind.name in _PLAIN_TYPES:
-        dtype = _PLAIN_TYPES[kind.name]
+    if kind.name in DTYPES:  # both formats' names
+        dtype = DTYPES[kind.name]
         return ArrayRows(np.memmap(path, STORAGE_DTYPES[dtype], mode="c", offset=tensor.offset, shape=shape), dtype)
     byte_shape = quant_shape_to_byte_shape(shape, kind)
     try:
@@ -134,15 +127,9 @@ def _rows(path: Path, name: str, tensor: GgufTensor) -> Rows:
 
 
 class GgufHeader:
-    """What a file says before its tensors, read value by value; no step leads beyond the end of the file.
+    """A file's ``metadata`` (arrays as lists or NumPy arrays) and its ``tensors`` by name, read value by value.
 
-    Attributes:
-        metadata: The key-values, arrays as lists or NumPy arrays.
-        tensors: By name.
-
-    Raises:
-        CodebookNotFoundError: If there is no such file.
-        CodebookError: If it is no GGUF file of a known version, or is damaged or cut short.
+    Raises CodebookNotFoundError if there is no file, CodebookError if it is of no known version, damaged or cut short.
     """
 
     def __init__(self, path: Path) -> None:
@@ -189,8 +176,8 @@ class GgufHeader:
 
     def _tensor(self, name: str, alignment: int) -> GgufTensor:
         dimensions = self._scalar("I", f"the dimensions of {name!r}")
-        if not 1 <= dimensions <= _MAX_DIMENSIONS:
-            raise self._fault(f"{name!r} has {dimensions} dimensions; a tensor has one to {_MAX_DIMENSIONS}")
+        if not 1 <= dimensions <= 4:
+            raise self._fault(f"{name!r} has {dimensions} dimensions; a tensor has one to 4")
         shape = tuple(self._scalar("Q", f"the dimensions of {name!r}") for _ in range(dimensions))[::-1]
         kind, offset = self._scalar("I", f"the type of {name!r}"), self._scalar("Q", f"the offset of {name!r}")
         if offset % alignment:
@@ -221,8 +208,8 @@ class GgufHeader:
             return self._string(what, encoding)
         if kind != _ARRAY:
             raise self._fault(f"{what} is of type {kind}, which the format does not have")
-        if depth == _MAX_DEPTH:
-            raise self._fault(f"{what} has arrays in arrays, more than {_MAX_DEPTH} deep")
+        if depth == 4:
+            raise self._fault(f"{what} has arrays in arrays, more than 4 deep")
         kind = self._scalar("I", what)
         if kind in _SCALARS:
             dtype = np.dtype(_SCALARS[kind]).newbyteorder("<")

@@ -1,8 +1,7 @@
 """The tokenizer that a GGUF file's metadata describes, built with the tokenizers library.
 
-The metadata has the vocabulary and merges or scores, but of the way from a text to what these apply to only names,
-which llama.cpp knows. So the rules are here under the same names; a name that is not here is refused, because another
-rule (such as GPT-2's pattern, which transformers' conversion always takes) would silently give other tokens.
+The metadata has the vocabulary and merges or scores, but names only how a text is cut before these apply. llama.cpp's
+names and rules are repeated here; a name that is not here is refused, as another rule would silently give other tokens.
 """
 
 from __future__ import annotations

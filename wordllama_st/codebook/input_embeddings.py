@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 FEW_LAYERS = 2
 #: A config of a real model has some kilobytes.
 MOST_BYTES = 16_000_000
-#: Fields, and the largest number that any model has there. A config that asks for more is damaged, or meant to exhaust
-#: the machine.
+#: Fields, and the largest number that any model has there; more would exhaust the machine.
 _LAYERS = re.compile(r"(num_|n_)?((en|de)coder_)?(hidden_)?(layers?|blocks)|depth"), 1_000
 _MODULES = (
     re.compile(
@@ -37,8 +36,7 @@ def find_input_embeddings(config: Path, keys: Collection[str]) -> tuple[str, tup
     """Find out which of a checkpoint's tensors is its model's input embeddings.
 
     The model is built from config.json on torch's meta device, with a few layers only, and asked for its
-    ``get_input_embeddings()``. The key is the one that transformers would load there, which renames keys of older
-    versions, and adds or removes the prefix by which a bare model's names differ from a task head's.
+    ``get_input_embeddings()``. The key is the one that transformers would load there.
 
     Returns:
         Its key among ``keys``, the shape that the config gives it, and the name of the model's class.
@@ -58,15 +56,12 @@ def find_input_embeddings(config: Path, keys: Collection[str]) -> tuple[str, tup
         if key.endswith(endings) or not any(part.isdigit() for part in key.split(".")):
             found.setdefault(parameter_of(key) or "", []).append(key)
     candidates = next((found[name] for name in names if name in found), [])  # tied parameters are one and the same
-    if len(candidates) > 1:
+    if len(candidates) != 1:
+        fault = f"no tensor {' or '.join(map(repr, _with_prefix(model, names)))}, where its architecture keeps"
+        if candidates:
+            fault = f"both {' and '.join(map(repr, candidates))}, and either could be"
         raise CodebookError(
-            f"The checkpoint of {config} holds both {' and '.join(map(repr, candidates))}, and either could be the "
-            f"token table: name the one you mean with tensor_name."
-        )
-    if not candidates:
-        raise CodebookError(
-            f"The checkpoint of {config} holds no tensor {' or '.join(map(repr, _with_prefix(model, names)))}, where "
-            f"its architecture keeps the token table. Name the right one with tensor_name."
+            f"The checkpoint of {config} holds {fault} the token table: name the one you mean with tensor_name."
         )
     return candidates[0], shape, type(model).__name__
 

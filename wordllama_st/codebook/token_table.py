@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 _EXPONENTS = {"float32": 0x7F800000, "float16": 0x7C00, "bfloat16": 0x7F80}
 #: Numbers checked at a time, few enough to stay in a processor's cache.
 _NUMBERS = 2**17
-#: The largest vocabularies have a million tokens. The tokenizers library, writing a vocabulary, lists the ids that it
-#: lacks: for a single damaged one gigabytes of them, which may end the process.
+#: The largest vocabularies have a million tokens; a damaged id may make the tokenizers library list all ids below it.
 MOST_IDS = 2**24
 
 
@@ -73,9 +72,9 @@ class ArrayRows(Rows):
 
 
 class CheckedRows(Rows):
-    """A table [V, D] that is checked to be finite, and hashed, the first time it is read from first row to last.
+    """A table [V, D] that is hashed, and checked to be finite, the first time it is read from first row to last.
 
-    So the pass that writes a table of several gigabytes also checks it; :meth:`finish` checks what is unread by then.
+    So the pass that writes several gigabytes also checks them. A row that is not finite raises CodebookError.
 
     Args:
         rows: The table.
@@ -106,11 +105,7 @@ class CheckedRows(Rows):
         return block
 
     def finish(self) -> tuple[str, str | None]:
-        """Read the table, unless it has been read; raises CodebookError if a row is not finite.
-
-        Returns:
-            The SHA-256 of the table's bytes, and that of the uncut table's.
-        """
+        """The SHA-256 of the table and of the uncut one; reads what is unread, so CodebookError as :meth:`block`."""
         if self._read < self.shape[0]:
             for _ in blocks(self):
                 pass
@@ -167,8 +162,7 @@ class FoundTable:
     """A token table where it was found, and its tokenizer.
 
     Attributes:
-        rows: The table [V, D] as the model has it, padding rows included. Not checked yet.
-        tokenizer: The model's tokenizer, unchanged.
+        rows, tokenizer: As the model has them: padding rows [V, D] included, and not checked yet.
         source: The directory, file, released name or repository.
         tensor_name: The table's key there.
         architecture: The model class or architecture that the source names, if any.
@@ -195,8 +189,7 @@ class FoundTable:
         """Raise CodebookError for ids that the table has no row for, unless they are added tokens' and to be zeros."""
         added = {token.content for token in self.tokenizer.get_added_tokens_decoder().values()}
         beyond = tokens_without_row(self.tokenizer, self.rows.shape[0])
-        if zero_added_tokens:
-            beyond = [(token, token_id) for token, token_id in beyond if token not in added]
+        beyond = [pair for pair in beyond if not (zero_added_tokens and pair[0] in added)]
         if beyond:
             mend = "Use the tokenizer that the model was trained with."
             if all(token in added for token, _ in beyond):

@@ -246,8 +246,8 @@ def is_sound_charsmap(charsmap: bytes) -> bool:
     """Whether no text leads out of SentencePiece's compiled map from characters to what they are normalised to.
 
     It has the size of a trie, the trie as a double array (each unit's number is combined with a byte of the text into
-    the number of the next unit), and the texts that its leaves point into. The tokenizers library panics where it leads
-    beyond an end, and not before somebody's text gets there. So every step that a text could make is made here.
+    the number of the next unit), and the texts that its leaves point into. The tokenizers library panics where a text
+    leads beyond an end, so every step that a text could make is made here.
     """
     size = int.from_bytes(charsmap[:4], "little") // 4
     if not 0 < size * 4 <= len(charsmap) - 4 <= _MAX_CHARSMAP:

@@ -66,14 +66,7 @@ def _check_connection(endpoint: str) -> None:
 
 
 def fetch_range(
-    repo_id: str,
-    filename: str,
-    start: int,
-    stop: int,
-    file: IO[bytes],
-    *,
-    commit: str | None = None,
-    token: bool | str | None = None,
+    repo_id: str, filename: str, start: int, stop: int, file: IO[bytes], *, commit: str | None, token: bool | str | None
 ) -> int:
     """Append a repository file's bytes from ``start`` to before ``stop``, or its end, going on if a connection breaks.
 
@@ -147,11 +140,8 @@ def translate_hub_error(
 ) -> CodebookNotFoundError | ModelUnavailableError:
     """Translate an error of huggingface_hub or of the network into one of this package.
 
-    Args:
-        error: The error.
-        filename, repo_id, revision: What was asked for.
-        found: Whether the repository is known to exist. If not, the name may have been meant as a directory.
-        missing: The class of the error for a repository or revision that does not exist.
+    ``found`` tells that the repository is known to exist: if not, its name may have been meant as a directory.
+    ``missing`` is the class of the error for a repository or revision that does not exist.
     """
     if isinstance(error, errors.HFValidationError):
         return missing(f"There is no directory or file {repo_id}, and no model can have such a name.")

@@ -1,9 +1,8 @@
 """Safetensors files: the header, checked to the last byte, and the one two-dimensional tensor of a token table.
 
 The format (https://github.com/huggingface/safetensors) is eight bytes of header length, a JSON header that gives each
-tensor's dtype, shape and place, then the tensors' bytes, without gaps or overlaps up to the end of the file. The
-``safetensors`` library checks a file that is whole and local; here a header may also come alone, over HTTP. Nor does it
-tell a tensor's position, by which a table of several gigabytes is mapped, or write from a stream.
+tensor's dtype, shape and place, then the tensors' bytes, without gaps or overlaps. The ``safetensors`` library reads no
+header alone, as over HTTP, tells no tensor's position, by which a large table is mapped, and writes no stream.
 """
 
 from __future__ import annotations
