@@ -11,8 +11,6 @@ from wordllama_st.codebook.token_table import Rows, as_float32, blocks
 from wordllama_st.errors import ArgumentError, CodebookError
 from wordllama_st.storage.safetensors_file import STORAGE_DTYPES, Table
 
-SHOWN = 10  # differences in an error
-
 
 class ConcatenatedRows(Rows):
     """Tables [V, D₁], [V, D₂], … as one, [V, D₁ + D₂ + …], in the dtype they share, or float32.
@@ -77,7 +75,7 @@ def _from_float32(block: Table, dtype: str) -> Table:
 def check_vocabularies(
     tokenizers: Sequence[Tokenizer], special: Sequence[Collection[str]], names: Sequence[str]
 ) -> tuple[str, ...]:
-    """Describe the vocabularies' differences in special tokens, which no text has; raise CodebookError for others."""
+    """Describe how vocabularies differ from the first in special tokens; raise CodebookError if they do in others."""
     first, *others = [
         {token_id: token for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items()}
         for tokenizer in tokenizers
@@ -95,9 +93,9 @@ def check_vocabularies(
                     f"{'none' if theirs is None else repr(theirs)} in {name}"
                 )
         if real:
-            more = f"; and {len(real) - SHOWN} more" if len(real) > SHOWN else ""
+            more = f"; and {len(real) - 10} more" if len(real) > 10 else ""
             raise CodebookError(
                 f"The vocabularies of {names[0]} and {name} differ in {len(real)} tokens: "
-                f"{'; '.join(real[:SHOWN])}{more}. Only tables of one vocabulary can be joined."
+                f"{'; '.join(real[:10])}{more}. Only tables of one vocabulary can be joined."
             )
     return tuple(tolerated)

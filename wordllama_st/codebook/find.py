@@ -29,7 +29,9 @@ class Provenance:
     Attributes:
         source: The released name, checkpoint, file or repository; None for a tensor in memory.
         tensor_name: Its key there.
-        shape, dtype, sha256: Those of the table [V, D].
+        shape: (V, D).
+        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"``.
+        sha256: Of the table's bytes.
         commit: Of the repository, if it comes from the Hub.
         trimmed_rows: The model's rows behind the tokenizer's last id, which the table leaves out.
         tensor_sha256: That of the tensor with these rows, if there are any.

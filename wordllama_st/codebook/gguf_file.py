@@ -57,7 +57,9 @@ class QuantizedRows(Rows):
 
 
 def open_gguf(path: Path, tensor_name: str | None = None) -> FoundTable:
-    """Find the token table of a GGUF file, any of them if a model is split, and build its tokenizer from its metadata.
+    """Find the token table of a GGUF file, and build the tokenizer that its metadata describes.
+
+    Any file will do of a model that is split into several. The table is ``token_embd.weight``, if no other is named.
 
     Raises:
         MissingExtraError: If the ``gguf`` package is not installed.

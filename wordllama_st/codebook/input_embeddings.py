@@ -20,13 +20,9 @@ FEW_LAYERS = 2
 MOST_BYTES = 16_000_000
 #: Fields, and the largest number that any model has there; more would exhaust the machine.
 _LAYERS = re.compile(r"(num_|n_)?((en|de)coder_)?(hidden_)?(layers?|blocks)|depth"), 1_000
-_MODULES = (
-    re.compile(
-        r"(?!.*(size|dim|theta|freq|scale|capacity|channel|width|vocab))"
-        r".*(layer|block|depth|expert|stage|heads|group|codebook|attention_types).*"
-    ),
-    100_000,
-)
+_NO_COUNT = r"(?!.*(size|dim|theta|freq|scale|capacity|channel|width|vocab))"
+_COUNT = r".*(layer|block|depth|expert|stage|heads|group|codebook|attention_types).*"
+_MODULES = re.compile(_NO_COUNT + _COUNT), 100_000
 _POSITIONS = re.compile(r"n_positions|n_ctx|.*max_position_embeddings|max_seq\w*|seq_length"), 2**24
 #: What no embedding depends on, but building a model may fail or grow with.
 _BESIDE_THE_POINT = ("quantization_config", "compression_config", "num_labels", "id2label", "label2id")
@@ -36,7 +32,8 @@ def find_input_embeddings(config: Path, keys: Collection[str]) -> tuple[str, tup
     """Find out which of a checkpoint's tensors is its model's input embeddings.
 
     The model is built from config.json on torch's meta device, with a few layers only, and asked for its
-    ``get_input_embeddings()``. The key is the one that transformers would load there.
+    ``get_input_embeddings()``. The key is the one that transformers would load there, which renames keys of older
+    versions, and adds or removes the prefix by which a bare model's names differ from a task head's.
 
     Returns:
         Its key among ``keys``, the shape that the config gives it, and the name of the model's class.
@@ -49,7 +46,8 @@ def find_input_embeddings(config: Path, keys: Collection[str]) -> tuple[str, tup
     model = _meta_model(config)
     names, shape = _input_embeddings(model, config)
     parameter_of = _loading(model)
-    # A large mixture of experts has a hundred thousand keys: those in numbered layers are passed over.
+    # A large mixture of experts has a hundred thousand keys: those in numbered layers are passed over, unless they are
+    # called what the model calls its table.
     endings = tuple(".".join(name.split(".")[-2:]) for name in names)
     found: dict[str, list[str]] = {}
     for key in sorted(keys):

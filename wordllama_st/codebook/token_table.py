@@ -162,7 +162,8 @@ class FoundTable:
     """A token table where it was found, and its tokenizer.
 
     Attributes:
-        rows, tokenizer: As the model has them: padding rows [V, D] included, and not checked yet.
+        rows: The table [V, D] as the model has it, padding rows included. Not checked yet.
+        tokenizer: The model's tokenizer, unchanged.
         source: The directory, file, released name or repository.
         tensor_name: The table's key there.
         architecture: The model class or architecture that the source names, if any.

@@ -26,7 +26,6 @@ from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer, no_to
 _SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model", "spm.model")
 _VOCABULARIES = (*_SENTENCEPIECE, "vocab.json", "vocab.txt")
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
-
 #: SentencePiece's space.
 SPACE = "\u2581"
 #: Bytes of a compiled character map; SentencePiece's largest has some 300,000.
