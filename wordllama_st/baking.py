@@ -30,9 +30,7 @@ from tqdm.autonotebook import tqdm
 from wordllama_st.errors import BakeError
 from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection
 from wordllama_st.modules.stock import model_settings, static_modules
-from wordllama_st.static.formats import model2vec as model2vec_format
-from wordllama_st.static.formats import sentence_transformers as stock_format
-from wordllama_st.static.model_card import static_model_card
+from wordllama_st.static.formats.save import write_static_model
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.staging import check_output
 from wordllama_st.storage.tokenizer import plain_tokenizer
@@ -143,16 +141,21 @@ def _bake(
         check_output(path, overwrite=overwrite)
 
     core = [copy.deepcopy(module).float().eval() for module in modules]
-    table = StaticTable(_token_embeddings(core, show_progress_bar), plain_tokenizer(model.tokenizer), normalize)
+    settings = model_settings(model)
+    weight = _token_embeddings(core, show_progress_bar)
+    table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize, **settings)
     _verify(table, expected)
 
     tables = {dim: _cast(table.truncated(dim), dtype) for dim in dims}
-    settings = model_settings(model)
     for dim, path in (paths or {}).items():
-        shape, scores = tables[dim].weight.shape, _scores(_card_data(model), dim, width)
-        card = static_model_card(path.name, (shape[0], shape[1]), describe_origin(model), scores)
-        layout = model2vec_format if dtype == "int8" else stock_format
-        layout.save(tables[dim], path, card=card, settings=settings, overwrite=overwrite)
+        write_static_model(
+            tables[dim],
+            path,
+            describe_origin(model),
+            scores=_scores(_card_data(model), dim, width),
+            format="model2vec" if dtype == "int8" else "sentence-transformers",
+            overwrite=overwrite,
+        )
     return {dim: SentenceTransformer(modules=static_modules(tables[dim]), **settings) for dim in dims}
 
 
@@ -268,9 +271,9 @@ def _cast(table: StaticTable, dtype: str) -> StaticTable:
 def describe_origin(model: SentenceTransformer) -> list[str]:
     """Say what a baked model is made from: statements for its card."""
     tokens: Any = model[0]
-    made_from = tokens.codebook.provenance
-    source = made_from.source or "a token table in memory"
-    tensor = f", tensor `{made_from.tensor_name}`" if made_from.tensor_name else ""
+    origin = tokens.codebook.provenance
+    source = origin.source or "a token table in memory"
+    tensor = f", tensor `{origin.tensor_name}`" if origin.tensor_name else ""
     # Cards of sentence-transformers carry these two as tags.
     tagged: dict[str, list[str]] = {"dataset_size": [], "loss": []}
     for tag in _card_data(model).get("tags") or []:
@@ -278,7 +281,7 @@ def describe_origin(model: SentenceTransformer) -> list[str]:
         tagged.get(key, []).append(value)
     sizes, losses = (", ".join(values) for values in tagged.values())
     return [
-        f"The token table of {source}{tensor}: {list(made_from.shape)} {made_from.dtype}, sha256 `{made_from.sha256}`",
+        f"The token table of {source}{tensor}: {list(origin.shape)} {origin.dtype}, sha256 `{origin.sha256}`",
         f"Modules over it: {' → '.join(f'`{module!r}`' for module in model)}",
         *([f"Trained on {sizes} rows with {losses}"] if sizes and losses else []),
         f"Baked, and checked against the trained model on {len(PROBES)} texts: they differ by less than "

@@ -65,7 +65,7 @@ def _with_released_names(original: Any) -> Any:
             token=kwargs.get("token"),
             local_files_only=kwargs.get("local_files_only", False),
         )
-        original(self, None, *args, modules=static_modules(wordllama_format.load(files)), **kwargs)
+        original(self, None, *args, modules=static_modules(wordllama_format.read_released(files)), **kwargs)
         self.model_card_data.base_model = files.model.repo_id
         self.model_card_data.base_model_revision = files.revision
 

@@ -11,8 +11,8 @@ from evaluation_tasks import LABELLED, SCORED, SMALL, write
 
 from wordllama_st.cli.evaluate import add_command
 from wordllama_st.errors import ArgumentError, OutputExistsError, WordLlamaSTError
+from wordllama_st.static.formats import sentence_transformers as stock_format
 from wordllama_st.static.formats.load import read_static_model
-from wordllama_st.static.formats.sentence_transformers import save
 
 
 def command(*arguments: str) -> None:
@@ -26,7 +26,7 @@ def test_the_command_scores_draws_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    save(read_static_model(SMALL), "static", card="# static\n")
+    stock_format.write(read_static_model(SMALL), "static", card="# static\n")
     write(Path("pairs.tsv"), ["a", "b", "score"], SCORED)
     write(Path("news.csv"), None, [(animal, text) for text, animal in LABELLED[:40] + LABELLED[-40:]])
     command(

@@ -16,7 +16,7 @@ from wordllama_st import Codebook, StaticEncoder, bake, build_model, evaluate
 from wordllama_st.errors import ArgumentError, ModelLoadError
 from wordllama_st.evaluation import similarity_score
 from wordllama_st.static.formats.load import read_static_model
-from wordllama_st.static.formats.sentence_transformers import save
+from wordllama_st.static.formats.sentence_transformers import write
 
 
 def test_every_kind_of_model_stands_in_one_table(tmp_path: Path, codebook: Codebook) -> None:
@@ -64,7 +64,7 @@ def test_a_transformer_is_scored_too(tmp_path: Path, tokenizer: Tokenizer) -> No
 
 
 def test_a_damaged_model_is_an_error_of_its_own_kind(tmp_path: Path) -> None:
-    save(read_static_model(SMALL), tmp_path / "static", card="# static\n")
+    write(read_static_model(SMALL), tmp_path / "static", card="# static\n")
     weights = tmp_path / "static" / "0_StaticEmbedding" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelLoadError, match=r"model\.safetensors"):

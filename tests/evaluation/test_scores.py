@@ -10,6 +10,7 @@ import math
 import re
 import struct
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from wordllama_st.evaluation.models import open_model
 from wordllama_st.evaluation.run import EncodedTexts
 from wordllama_st.modules.stock import static_modules
 from wordllama_st.static.formats.load import read_static_model
-from wordllama_st.static.formats.sentence_transformers import save
+from wordllama_st.static.formats.sentence_transformers import write
 from wordllama_st.training.supervised import retrieval_evaluator
 
 
@@ -93,7 +94,7 @@ def test_a_query_is_not_a_document_to_a_model_with_prompts(tmp_path: Path) -> No
     expected = retrieval_evaluator(queries, documents, name="", truncate_dim=8)(with_prompts)["cosine_ndcg@10"]
     plain = retrieval_evaluator(queries, documents, name="", truncate_dim=8)(stock())["cosine_ndcg@10"]
     assert expected != plain
-    save(read_static_model(SMALL), tmp_path / "prompted", card="# prompted\n", settings={"prompts": prompts})
+    write(replace(read_static_model(SMALL), prompts=prompts), tmp_path / "prompted", card="# prompted\n")
     for source in (with_prompts, str(tmp_path / "prompted")):
         report = evaluate(source, [RetrievalTask("facts", queries, documents)], dims=[8])
         assert report.scores[0].score == pytest.approx(expected)

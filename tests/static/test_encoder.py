@@ -179,7 +179,7 @@ def test_a_quantised_vocabulary_stays_small(tmp_path: Path) -> None:
         mapping=generator.integers(0, 50, count),
         scales=generator.random(count).astype(np.float32),
     )
-    model2vec_format.save(table, tmp_path / "model", card="")
+    model2vec_format.write(table, tmp_path / "model", card="")
     made = StaticEncoder.from_pretrained(tmp_path / "model")
     vectors = made.encode(TEXTS)
     assert made._batch_table.weight.shape == (50, 16)

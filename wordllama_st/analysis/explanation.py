@@ -235,7 +235,7 @@ def explain(
             "explained is cosine and dot. Give the model one of these as its similarity_fn_name."
         )
     encoder.encode([text_a, text_b], prompt="", truncate_dim=dim)  # refuses what cannot be encoded
-    a, b = encoder.prompt_text(prompt_name_a) + text_a, encoder.prompt_text(prompt_name_b) + text_b
+    a, b = encoder.table.prompt_text(prompt_name_a) + text_a, encoder.table.prompt_text(prompt_name_b) + text_b
     return Explanation(_side(encoder, a, "first", dim), _side(encoder, b, "second", dim), similarity, str(model))
 
 

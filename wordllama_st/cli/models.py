@@ -36,15 +36,8 @@ def run(options: argparse.Namespace) -> None:
 
 def run_pull(options: argparse.Namespace) -> None:
     """Write a released model as a directory."""
-    from wordllama_st.static.formats import sentence_transformers, wordllama
-    from wordllama_st.static.model_card import released_origin, static_model_card
-    from wordllama_st.storage.staging import check_output
+    from wordllama_st.static.formats.save import pull
 
-    path = Path(options.path or options.name)
-    check_output(path, overwrite=options.overwrite)
-    files = released.fetch(options.name, revision=options.revision)
-    table = wordllama.load(files)
-    rows, dim = table.weight.shape
-    card = static_model_card(path.name, (rows, dim), released_origin(files))
-    sentence_transformers.save(table, path, card=card, overwrite=options.overwrite)
-    print(f"{path}: {rows:,} token embeddings, {dim} dimensions, from {files.revision}")
+    path = options.path or Path(options.name)
+    table, files = pull(options.name, path, revision=options.revision, overwrite=options.overwrite)
+    print(f"{path}: {table.num_tokens:,} token embeddings, {table.dim} dimensions, from {files.revision}")

@@ -1,4 +1,4 @@
-"""Vectors in fewer bits, as sentence-transformers' ``quantize_embeddings`` has them."""
+"""Quantization of embeddings, as sentence-transformers' ``quantize_embeddings`` does it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from wordllama_st.errors import ArgumentError
 
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 
-_PRECISIONS = get_args(Precision)
 #: Buckets between the least and the largest value of a dimension, for 8 bits.
 _BUCKETS = 255
 
 
 def check_precision(precision: str) -> None:
-    """Refuse a precision that there is not.
+    """Check that there is such a precision.
 
     Raises:
-        ArgumentError: It lists those that there are.
+        ArgumentError: If not; it lists those that there are.
     """
-    if precision not in _PRECISIONS:
-        raise ArgumentError(f"The precision is one of {', '.join(_PRECISIONS)}, not {precision!r}.")
+    if precision not in get_args(Precision):
+        raise ArgumentError(f"The precision is one of {', '.join(get_args(Precision))}, not {precision!r}.")
 
 
 def quantize_embeddings(
@@ -31,20 +30,20 @@ def quantize_embeddings(
     precision: Precision,
     ranges: npt.NDArray[np.floating[Any]] | None = None,
 ) -> npt.NDArray[Any]:
-    """Quantize vectors, as the library's function of that name does.
+    """Quantize embeddings.
 
     Args:
-        embeddings: [n, d], or one vector [d].
+        embeddings: [n, d], or a single one [d].
         precision: ``"int8"`` and ``"uint8"`` sort each dimension's values into 255 buckets between its least and its
             largest; ``"binary"`` and ``"ubinary"`` keep the signs, packed eight to a byte, signed or not.
-        ranges: For 8 bits, the least and the largest value of each dimension, [2, d]; of ``embeddings`` themselves if
-            None. Only vectors quantized with the same ranges can be compared: keep those of the corpus for queries.
+        ranges: For 8 bits, the least and the largest value of each dimension, [2, d]; those of ``embeddings`` if None.
+            Only embeddings quantized with the same ranges can be compared: keep those of the corpus for queries.
 
     Returns:
-        [n, d] for 8 bits, [n, ⌈d / 8⌉] for binary; one row of that for one vector.
+        [n, d] for 8 bits, [n, ⌈d / 8⌉] for binary; one row of that for a single embedding.
 
     Raises:
-        ArgumentError: If there is no such precision; or a single vector would have ranges of its own, all empty.
+        ArgumentError: If there is no such precision, or a single embedding is to be quantized with its own ranges.
     """
     check_precision(precision)
     if precision == "float32":

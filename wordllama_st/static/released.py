@@ -1,9 +1,10 @@
-"""The released WordLlama models: their names, and where each one's files come from.
+"""The models that the WordLlama project (https://github.com/dleemiller/WordLlama) released: names and files.
 
-Two families were released by the WordLlama project (https://github.com/dleemiller/WordLlama), each in five Matryoshka
-dims, dense and trained for sign embeddings. The 256-dim l2_supercat travels inside the ``wordllama`` wheel, and its
-first 128 and 64 columns are the smaller models of that family; every other one is a file in its family's Hub
-repository.
+    wordllama-l2-supercat-DIM    tokens of Llama 2, files in dleemiller/word-llama-l2-supercat
+    wordllama-l3-supercat-DIM    tokens of Llama 3, files in dleemiller/wordllama-l3-supercat
+
+DIM is 64, 128, 256, 512 or 1024; a name without it means 256. Names with ``-binary`` behind DIM are models trained for
+sign embeddings. The ``wordllama`` wheel has the 256-dim l2 model, whose first 128 and 64 columns are the smaller ones.
 """
 
 from __future__ import annotations
@@ -16,21 +17,20 @@ from pathlib import Path
 from wordllama_st.errors import MissingExtraError, ModelUnavailableError, UnknownModelError, reason
 
 PREFIX = "wordllama-"
-DIMS = (64, 128, 256, 512, 1024)
-DEFAULT_DIM = 256
-DEFAULT_MODEL = f"{PREFIX}l2-supercat-{DEFAULT_DIM}"
+DEFAULT_MODEL = f"{PREFIX}l2-supercat-256"
 
+_DIMS = (64, 128, 256, 512, 1024)
 _REPOSITORIES = {"l2": "dleemiller/word-llama-l2-supercat", "l3": "dleemiller/wordllama-l3-supercat"}
 
 
 @dataclass(frozen=True)
 class ReleasedModel:
-    """One released model.
+    """A released model.
 
     Attributes:
         family: ``"l2"`` (tokens of Llama 2) or ``"l3"`` (of Llama 3).
-        dim: Length of its vectors.
-        binary: Whether it was trained for sign embeddings, to be encoded with ``precision="ubinary"``.
+        dim: Embedding dim.
+        binary: Whether it was trained for sign embeddings, ``encode(precision="ubinary")``.
     """
 
     family: str
@@ -56,17 +56,16 @@ class ReleasedModel:
     @property
     def embedded(self) -> bool:
         """Whether the installed ``wordllama`` wheel has it, so that no network is needed."""
-        return self.family == "l2" and self.dim <= DEFAULT_DIM and not self.binary
+        return self.family == "l2" and self.dim <= 256 and not self.binary
 
 
 RELEASED: dict[str, ReleasedModel] = {
     model.name: model
     for model in (
-        ReleasedModel(family, dim, binary) for family in _REPOSITORIES for binary in (False, True) for dim in DIMS
+        ReleasedModel(family, dim, binary) for family in _REPOSITORIES for binary in (False, True) for dim in _DIMS
     )
 }
-#: A family's name alone is its 256-dim model.
-_ALIASES = {f"{PREFIX}{family}-supercat": f"{PREFIX}{family}-supercat-{DEFAULT_DIM}" for family in _REPOSITORIES}
+_ALIASES = {f"{PREFIX}{family}-supercat": f"{PREFIX}{family}-supercat-256" for family in _REPOSITORIES}
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ class ModelFiles:
 
     Attributes:
         model: The model.
-        weights: A safetensors file whose ``embedding.weight`` is [V, D], D at least the model's dim: the vectors are
-            its first ``model.dim`` columns.
+        weights: A safetensors file with ``embedding.weight``, [V, D]. The model's table is its first ``model.dim``
+            columns.
         tokenizer: A tokenizer.json.
         revision: The commit the table comes from, or the version of the wheel, as ``wordllama==0.4.0``.
     """
@@ -88,12 +87,12 @@ class ModelFiles:
 
 
 def is_released(name: str) -> bool:
-    """Whether a name is that of a released model."""
+    """Tell whether a name is that of a released model."""
     return name in RELEASED or name in _ALIASES
 
 
 def released_model(name: str) -> ReleasedModel:
-    """Look a name up.
+    """Look up a released model.
 
     Raises:
         UnknownModelError: If no such model was released; it lists those that were.
@@ -101,7 +100,7 @@ def released_model(name: str) -> ReleasedModel:
     if not is_released(name):
         raise UnknownModelError(
             f"There is no released model {name!r}, and no directory of that name. The names are "
-            f"{PREFIX}l2-supercat-DIM and {PREFIX}l3-supercat-DIM with DIM one of {', '.join(map(str, DIMS))}, each "
+            f"{PREFIX}l2-supercat-DIM and {PREFIX}l3-supercat-DIM with DIM one of {', '.join(map(str, _DIMS))}, each "
             f"also with -binary behind it."
         )
     return RELEASED[_ALIASES.get(name, name)]
@@ -115,28 +114,25 @@ def fetch(
     token: bool | str | None = None,
     local_files_only: bool = False,
 ) -> ModelFiles:
-    """Find a released model's files: in the installed wheel, in the Hub cache, or on the Hub.
+    """Find a released model's files: in the installed wheel, in the Hub cache or on the Hub.
 
     Args:
         name: A released model's name.
-        revision: A branch, tag or commit of its Hub repository. With one, the table comes from there even if the wheel
-            has it: a pin is a pin. (The tokenizer of the l2 family is Llama 2's, and always the wheel's.)
-        cache_folder: Where huggingface_hub keeps downloads; its own default if None.
-        token: For the Hub, as everywhere in huggingface_hub.
-        local_files_only: Look at what is on this machine only.
+        revision: Branch, tag or commit of the Hub repository. If given, the table comes from there even if the wheel
+            has it. (The tokenizer of the l2 family is always the wheel's.)
+        cache_folder: As ``cache_dir`` of huggingface_hub.
+        token: As in huggingface_hub.
+        local_files_only: Whether to fetch nothing.
 
     Raises:
         UnknownModelError: If no such model was released.
-        ModelUnavailableError: If its files are not here and cannot be had.
+        ModelUnavailableError: If its files are neither on this machine nor can be fetched.
     """
     model = released_model(name)
     if model.embedded and revision is None:
-        return ModelFiles(
-            model,
-            _wheel_file("weights", ReleasedModel(model.family, DEFAULT_DIM).weights_file),
-            _wheel_file("tokenizers", model.tokenizer_file),
-            f"wordllama=={version('wordllama')}",
-        )
+        weights = _wheel_file("weights", RELEASED[DEFAULT_MODEL].weights_file)
+        tokenizer = _wheel_file("tokenizers", model.tokenizer_file)
+        return ModelFiles(model, weights, tokenizer, f"wordllama=={version('wordllama')}")
 
     # Importing the Hub client takes a tenth of a second, which the embedded models need not wait for.
     from wordllama_st.storage.hub import download_file, httpx
@@ -162,8 +158,7 @@ def fetch(
     weights = download(model.weights_file)
     in_wheel = model.family == "l2"
     tokenizer = _wheel_file("tokenizers", model.tokenizer_file) if in_wheel else download(model.tokenizer_file)
-    # huggingface_hub keeps a snapshot in a directory named by its commit.
-    return ModelFiles(model, weights, tokenizer, weights.parent.name)
+    return ModelFiles(model, weights, tokenizer, weights.parent.name)  # a snapshot's directory is named by its commit
 
 
 def _wheel_file(folder: str, filename: str) -> Path:

@@ -1,4 +1,4 @@
-"""How alike vectors are, by the functions that sentence-transformers has names for."""
+"""The similarity functions that sentence-transformers has names for, in NumPy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wordllama_st.errors import ArgumentError
 
 Vectors = npt.NDArray[np.float32]
 
-#: Numbers that are taken apart at a time for distances.
+#: Differences of coordinates that are held at a time.
 _CHUNK = 2**24
 
 
@@ -35,24 +35,22 @@ def manhattan(a: Vectors, b: Vectors) -> Vectors:
     return -_distances(a, b, lambda difference: np.abs(difference).sum(axis=-1))
 
 
-FUNCTIONS: dict[str, Callable[[Vectors, Vectors], Vectors]] = {
-    function.__name__: function for function in (cosine, dot, euclidean, manhattan)
-}
+_FUNCTIONS = {function.__name__: function for function in (cosine, dot, euclidean, manhattan)}
 
 
 def similarity_function(name: str) -> Callable[[Vectors, Vectors], Vectors]:
-    """The function of a name.
+    """Return the similarity function of a name.
 
     Raises:
         ArgumentError: If there is none; it lists those that there are.
     """
-    if name not in FUNCTIONS:
-        raise ArgumentError(f"The similarity function is one of {', '.join(FUNCTIONS)}, not {name!r}.")
-    return FUNCTIONS[name]
+    if name not in _FUNCTIONS:
+        raise ArgumentError(f"The similarity function is one of {', '.join(_FUNCTIONS)}, not {name!r}.")
+    return _FUNCTIONS[name]
 
 
 def normalized(vectors: Vectors) -> Vectors:
-    """Vectors scaled to unit length, [..., d]; the zero vector stays what it is."""
+    """Scale vectors [..., d] to unit length; the zero vector stays what it is."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Vectors = vectors / np.maximum(lengths, np.float32(1e-12))  # as torch's normalize does
     return scaled

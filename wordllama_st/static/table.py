@@ -1,4 +1,4 @@
-"""The static model itself: what every layout on disk stores, and every runtime computes with."""
+"""The static model: the table that every layout on disk stores and every runtime computes with."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from tokenizers import Tokenizer
 
 from wordllama_st.errors import ArgumentError
 
-#: What vectors may be stored as.
 DTYPES = ("float32", "float16", "int8")
-#: The largest int8 used: with -128 left out, a row and its negative are quantised alike.
+#: The largest int8 used. Without -128, a row and its negative are quantized alike.
 INT8_MAX = 127
 
 
@@ -21,23 +20,22 @@ INT8_MAX = 127
 class StaticTable:
     """A text embedder that is a table look-up and a mean.
 
-    The vector of token ``t`` is ``weight[mapping[t]] * scales[t]``, and a text's is the mean of its tokens' vectors.
-    Neither ``mapping`` nor ``scales`` is there in most models.
+    The embedding of token ``t`` is ``weight[mapping[t]] * scales[t]``, and that of a text is the mean over its tokens.
+    Most models have neither ``mapping`` nor ``scales``.
 
     Attributes:
-        weight: The vectors, [R, d], float32, float16 or int8; it may be a mapping of a file.
-        tokenizer: Text to token ids. It neither truncates nor pads, and must be called with
-            ``add_special_tokens=False``: whether it would add some by itself is left as its file has it.
-        normalize: Whether the mean is scaled to unit length afterwards.
-        mapping: Each token's row of ``weight``, [V], integers. None: token ``t`` has row ``t``, and V is R.
-        scales: What each token's row is multiplied by, [V], float32. None: by nothing.
-        prompts: Texts to put in front of a text, by name, as sentence-transformers has them.
-        default_prompt_name: The one of them to use unless told otherwise.
+        weight: Token embeddings [R, d], float32, float16 or int8; possibly mapped from a file.
+        tokenizer: It neither truncates nor pads. Call it with ``add_special_tokens=False``: it may add some otherwise.
+        normalize: Whether the mean is scaled to unit length.
+        mapping: Each token's row of ``weight``, integers [V]. None: token ``t`` has row ``t``, and V is R.
+        scales: Each token's factor, float32 [V]. None: 1.
+        prompts: Texts to put in front of a text, by name, as in sentence-transformers.
+        default_prompt_name: The prompt to use by default.
         similarity_fn_name: ``"cosine"``, ``"dot"``, ``"euclidean"`` or ``"manhattan"``.
 
     Raises:
-        ArgumentError: If the parts do not fit together: ``weight`` is not a table, or of another dtype; ``mapping``
-            leads to rows that are not there; ``scales`` are not finite, or not one per token.
+        ArgumentError: If ``weight`` is no table or of another dtype; ``mapping`` leads to rows that are not there;
+            ``scales`` are not finite, or not one per token.
     """
 
     weight: npt.NDArray[Any]
@@ -50,48 +48,84 @@ class StaticTable:
     similarity_fn_name: str = "cosine"
 
     def __post_init__(self) -> None:
-        if self.weight.ndim != 2 or 0 in self.weight.shape:
-            raise ArgumentError(f"The vectors have shape {list(self.weight.shape)}; a table is [R, d], neither zero.")
-        if self.weight.dtype.name not in DTYPES:
-            raise ArgumentError(f"The vectors are {self.weight.dtype}; a static table is one of {', '.join(DTYPES)}.")
-        if self.mapping is not None:
-            _check_mapping(self.mapping, len(self.weight))
-        if self.scales is not None:
-            _check_scales(self.scales, self.num_tokens)
+        weight, mapping, scales = self.weight, self.mapping, self.scales
+        if weight.ndim != 2 or 0 in weight.shape:
+            raise ArgumentError(f"The vectors have shape {list(weight.shape)}; a table is [R, d], neither zero.")
+        if weight.dtype.name not in DTYPES:
+            raise ArgumentError(f"The vectors are {weight.dtype}; a static table is one of {', '.join(DTYPES)}.")
+        if mapping is not None:
+            if mapping.ndim != 1 or not np.issubdtype(mapping.dtype, np.integer) or not mapping.size:
+                raise ArgumentError(
+                    f"The mapping is {mapping.dtype} of shape {list(mapping.shape)}; it should be integers, [V]."
+                )
+            outside = np.flatnonzero((mapping < 0) | (mapping >= len(weight)))
+            if outside.size:
+                raise ArgumentError(
+                    f"The mapping sends {outside.size} tokens to rows that are not there, token {outside[0]} first: to "
+                    f"row {mapping[outside[0]]} of {len(weight)}."
+                )
+        if scales is not None:
+            if scales.shape != (self.num_tokens,) or scales.dtype != np.float32:
+                raise ArgumentError(
+                    f"The scales are {scales.dtype} of shape {list(scales.shape)}; for {self.num_tokens} tokens they "
+                    f"should be float32, [{self.num_tokens}]."
+                )
+            broken = np.flatnonzero(~np.isfinite(scales))
+            if broken.size:
+                raise ArgumentError(f"{broken.size} of the scales are not finite, that of token {broken[0]} first.")
 
     @property
     def dim(self) -> int:
-        """d, the length of a vector."""
+        """d, the embedding dim."""
         return int(self.weight.shape[1])
 
     @property
     def num_tokens(self) -> int:
-        """V, how many token ids have a vector."""
+        """V, the number of token ids that have an embedding."""
         return len(self.weight if self.mapping is None else self.mapping)
 
     def rows(self, ids: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """The vectors of some tokens, float32 [n, d], for n token ids, each in [0, V)."""
+        """Look up the embeddings of n token ids, each in [0, V): float32 [n, d]."""
         ids = np.asarray(ids, dtype=np.intp)
         vectors: npt.NDArray[Any] = self.weight[ids if self.mapping is None else self.mapping[ids]]
         return _scaled(vectors, None if self.scales is None else self.scales[ids])
 
-    def truncated(self, dim: int) -> StaticTable:
-        """The same model with the first ``dim`` dimensions of every vector, ``dim`` in [1, d].
+    def prompt_text(self, name: str | None = None) -> str:
+        """Return the prompt of a name; for None the default prompt, which is "" if there is none.
 
         Raises:
-            ArgumentError: If there are no such dimensions.
+            ArgumentError: If the model has no prompt of that name.
+        """
+        name = self.default_prompt_name if name is None else name
+        if name is None:
+            return ""
+        if name not in self.prompts:
+            raise ArgumentError(
+                f"The model has no prompt {name!r}; it has {', '.join(map(repr, self.prompts)) or 'none'}."
+            )
+        return self.prompts[name]
+
+    def check_dim(self, dim: int) -> None:
+        """Check that the embeddings can be truncated to ``dim``.
+
+        Raises:
+            ArgumentError: If it is not in [1, d].
         """
         if not 1 <= dim <= self.dim:
-            raise ArgumentError(f"The vectors have {self.dim} dimensions and cannot be cut to {dim}.")
+            raise ArgumentError(f"The model's vectors have {self.dim} dimensions; they cannot be cut to {dim}.")
+
+    def truncated(self, dim: int) -> StaticTable:
+        """Return the model with the first ``dim`` dimensions of every embedding; errors as :meth:`check_dim`."""
+        self.check_dim(dim)
         return replace(self, weight=np.ascontiguousarray(self.weight[:, :dim]))
 
     def dense(self) -> npt.NDArray[Any]:
-        """The vectors of all tokens, [V, d], for layouts that have a plain table and nothing else.
+        """Return the embeddings of all tokens, [V, d], for layouts of one plain table.
 
-        Where there are no scales they keep their dtype, as the stock library does when it reads such a model.
+        Without scales they keep their dtype, as in sentence-transformers; with scales they are float32.
 
         Raises:
-            ArgumentError: If they are int8, which needs a place for the scales.
+            ArgumentError: If the table is int8.
         """
         if self.weight.dtype == np.int8:
             raise ArgumentError(
@@ -103,17 +137,16 @@ class StaticTable:
         return self.expanded()
 
     def expanded(self) -> npt.NDArray[np.float32]:
-        """The vectors of all tokens, float32 [V, d], mapping and scales folded in; ``weight`` itself if it is that."""
+        """Return the embeddings of all tokens, float32 [V, d]; ``weight`` itself where it is that."""
         return _scaled(self.weight if self.mapping is None else self.weight[self.mapping], self.scales)
 
     def quantized(self) -> StaticTable:
-        """The same model in int8: a quarter of float32's size, its numbers rounded to 1/127 of their row's largest.
+        """Return the model in int8, each row divided by 1/127 of its largest absolute value and rounded to nearest.
 
-        Every row is divided by a scale of its own, its largest absolute value over 127, and rounded to nearest; the
-        token's scale takes it back. A row of zeros stays one. What is int8 already stays as it is.
+        That step becomes part of the token's scale. A row of zeros stays one, and a table of int8 as it is.
 
         Raises:
-            ArgumentError: If some vectors are not finite.
+            ArgumentError: If the embeddings are not all finite.
         """
         if self.weight.dtype == np.int8:
             return self if self.scales is not None else replace(self, scales=np.ones(self.num_tokens, np.float32))
@@ -128,31 +161,6 @@ class StaticTable:
 
 
 def _scaled(vectors: npt.NDArray[Any], scales: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
-    """Vectors [n, d] as float32, each multiplied by its scale, [n]."""
+    """Return vectors [n, d] as float32, each multiplied by its scale, [n]."""
     vectors = vectors.astype(np.float32, copy=False)
     return vectors if scales is None else vectors * scales[:, np.newaxis]
-
-
-def _check_mapping(mapping: npt.NDArray[Any], rows: int) -> None:
-    if mapping.ndim != 1 or not np.issubdtype(mapping.dtype, np.integer) or not mapping.size:
-        raise ArgumentError(
-            f"The mapping is {mapping.dtype} of shape {list(mapping.shape)}; it should be integers, [V]."
-        )
-    outside = np.flatnonzero((mapping < 0) | (mapping >= rows))
-    if outside.size:
-        raise ArgumentError(
-            f"The mapping sends {outside.size} tokens to rows that are not there, token {outside[0]} first: to row "
-            f"{mapping[outside[0]]} of {rows}."
-        )
-
-
-def _check_scales(scales: npt.NDArray[Any], tokens: int) -> None:
-    if scales.shape != (tokens,):
-        raise ArgumentError(
-            f"The scales have shape {list(scales.shape)}; with {tokens} tokens it should be [{tokens}]."
-        )
-    if scales.dtype != np.float32:
-        raise ArgumentError(f"The scales are {scales.dtype}; they should be float32.")
-    broken = np.flatnonzero(~np.isfinite(scales))
-    if broken.size:
-        raise ArgumentError(f"{broken.size} of the scales are not finite, that of token {broken[0]} first.")

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from wordllama_st.errors import ArgumentError, ModelLoadError
 from wordllama_st.modules.stock import model_settings, static_modules
-from wordllama_st.static.formats import sentence_transformers as stock_format
 from wordllama_st.static.formats.load import read_static_model
-from wordllama_st.static.model_card import static_model_card
+from wordllama_st.static.formats.save import write_static_model
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.tokenizer import plain_tokenizer
 
@@ -83,9 +82,8 @@ def save_static_model(
         raise ArgumentError(f"{type(model[0]).__name__} is no static table; bake the model.")
     weight = embedding_weight(model).detach().cpu().numpy()
     normalize = any(isinstance(module, Normalize) for module in model)
-    table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize)
-    card = static_model_card(Path(path).name, (table.num_tokens, table.dim), list(origin), list(scores))
-    stock_format.save(table, path, card=card, settings=model_settings(model), overwrite=overwrite)
+    table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize, **model_settings(model))
+    write_static_model(table, path, origin, scores=scores, overwrite=overwrite)
 
 
 def model_name(model: object) -> str:

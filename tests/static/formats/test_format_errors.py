@@ -31,14 +31,14 @@ STATIC = "sentence_transformers.models.StaticEmbedding"
 @pytest.fixture
 def model(tokenizer: Tokenizer, tmp_path: Path) -> Path:
     """A sentence-transformers directory, to be damaged."""
-    sentence_transformers.save(random_table(tokenizer), tmp_path / "model", card="")
+    sentence_transformers.write(random_table(tokenizer), tmp_path / "model", card="")
     return tmp_path / "model"
 
 
 @pytest.fixture
 def shared(tokenizer: Tokenizer, tmp_path: Path) -> Path:
     """A model2vec directory of a quantised vocabulary, to be damaged."""
-    model2vec.save(shared_rows(tokenizer), tmp_path / "shared", card="")
+    model2vec.write(shared_rows(tokenizer), tmp_path / "shared", card="")
     return tmp_path / "shared"
 
 
@@ -188,10 +188,10 @@ def test_a_token_far_beyond_the_rest_is_found(model: Path) -> None:
     [
         ("mapping", lambda mapping: mapping + 5, ["mapping", "rows that are not there", "of 20"]),
         ("mapping", lambda mapping: mapping - 5, ["mapping", "rows that are not there", "row -"]),
-        ("mapping", lambda mapping: mapping[:-1], ["with", "tokens it should be"]),
+        ("mapping", lambda mapping: mapping[:-1], ["for", "tokens they should be"]),
         ("mapping", lambda mapping: mapping.astype(np.float32), ["mapping is float32"]),
         ("mapping", lambda mapping: mapping[:, None], ["it should be integers, [V]"]),
-        ("weights", lambda weights: weights[:-1], ["scales have shape"]),
+        ("weights", lambda weights: weights[:-1], ["scales are float32 of shape"]),
         ("weights", lambda weights: np.where(np.arange(len(weights)) == 3, np.nan, weights), ["not finite", "token 3"]),
         ("weights", lambda weights: weights * np.inf, ["not finite", "token 0"]),
         ("weights", lambda weights: weights.astype(np.float64) * 1e300, ["not finite"]),
@@ -273,7 +273,7 @@ def test_a_tokenizer_that_is_not_there(model: Path) -> None:
 
 
 def test_several_tables_of_wordllamas_are_not_chosen_from(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    wordllama.save(random_table(tokenizer), tmp_path / "cache", card="")
+    wordllama.write(random_table(tokenizer), tmp_path / "cache", card="")
     weights = tmp_path / "cache" / "weights" / "custom_8.safetensors"
     weights.with_name("another.safetensors").write_bytes(weights.read_bytes())
     refusal(tmp_path / "cache", "holds 2 tables", "another.safetensors")

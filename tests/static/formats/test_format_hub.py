@@ -159,8 +159,8 @@ def hub(tables: dict[str, StaticTable], tmp_path_factory: pytest.TempPathFactory
     directory = tmp_path_factory.mktemp("hub")
     files: dict[tuple[str, str], bytes] = {}
     for repository, table in tables.items():
-        save = sentence_transformers.save if repository in ("org/folder", "org/no-settings") else model2vec.save
-        save(table, directory / repository, card="")
+        write = sentence_transformers.write if repository in ("org/folder", "org/no-settings") else model2vec.write
+        write(table, directory / repository, card="")
         files |= directory_files(repository, directory / repository)
         files[repository, "onnx/model.onnx"] = b"not for us"
     embedding = {
@@ -284,9 +284,9 @@ def test_loading_imports_nothing_heavy(online: Run, tables: dict[str, StaticTabl
         "released": Load(released.DEFAULT_MODEL),
         "weights": Load(str(released.fetch(released.DEFAULT_MODEL).weights)),
     }
-    for save in (sentence_transformers.save, model2vec.save):
-        save(tables["org/root"], tmp_path / save.__module__, card="")
-        loads[save.__module__] = Load(str(tmp_path / save.__module__))
+    for write in (sentence_transformers.write, model2vec.write):
+        write(tables["org/root"], tmp_path / write.__module__, card="")
+        loads[write.__module__] = Load(str(tmp_path / write.__module__))
     local = run_loads(loads, {})
     assert not [outcome for outcome in local.outcomes.values() if "error" in outcome]
     assert local.imported == []

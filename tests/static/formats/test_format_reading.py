@@ -253,7 +253,7 @@ def test_a_released_name_keeps_the_dtype_of_the_file(dim: int) -> None:
     assert table.weight.dtype == np.float16
     assert table.weight.shape == (32000, dim)
     assert is_mapped(table.weight) is (dim == 256)
-    as_float32 = wordllama.load(released.fetch(name))
+    as_float32 = wordllama.read_released(released.fetch(name))
     assert as_float32.weight.dtype == np.float32
     np.testing.assert_array_equal(table.expanded(), as_float32.weight)
 
@@ -262,7 +262,7 @@ def test_a_local_directory_wins_over_a_released_name(
     table: StaticTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    sentence_transformers.save(table, released.DEFAULT_MODEL, card="")
+    sentence_transformers.write(table, released.DEFAULT_MODEL, card="")
     assert read_static_model(released.DEFAULT_MODEL).dim == DIM
     shutil.rmtree(released.DEFAULT_MODEL)
     assert read_static_model(released.DEFAULT_MODEL).dim == 256
@@ -274,7 +274,7 @@ def test_a_name_like_a_released_models_is_not_looked_for_on_the_hub() -> None:
 
 
 def test_a_tokenizer_cannot_be_given_to_what_has_its_own(table: StaticTable, tmp_path: Path) -> None:
-    sentence_transformers.save(table, tmp_path / "model", card="")
+    sentence_transformers.write(table, tmp_path / "model", card="")
     with pytest.raises(ArgumentError, match="has a tokenizer of its own"):
         read_static_model(tmp_path / "model", tokenizer=tmp_path / "tokenizer.json")
     with pytest.raises(ArgumentError, match="has a tokenizer of its own"):

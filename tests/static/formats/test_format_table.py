@@ -58,7 +58,7 @@ def test_truncating_keeps_the_first_dimensions_and_everything_else(kind: str, to
 
 @pytest.mark.parametrize("dim", [0, -1, 9])
 def test_there_is_nothing_to_cut_to_outside_the_vectors(dim: int, table: StaticTable) -> None:
-    with pytest.raises(ArgumentError, match=f"8 dimensions and cannot be cut to {dim}"):
+    with pytest.raises(ArgumentError, match=f"8 dimensions; they cannot be cut to {dim}"):
         table.truncated(dim)
 
 
@@ -116,8 +116,8 @@ def test_dense_keeps_the_dtype_where_no_scales_call_for_another(tokenizer: Token
         ({"mapping": np.ones((4, 1), np.int32)}, r"mapping is int32 of shape \[4, 1\]"),
         ({"mapping": np.array([0, 1, 4, 9])}, "2 tokens to rows that are not there, token 2 first: to row 4 of 4"),
         ({"mapping": np.array([0, -1, 2])}, "token 1 first: to row -1 of 4"),
-        ({"scales": np.ones(3, np.float32)}, r"scales have shape \[3\]; with 4 tokens"),
-        ({"mapping": np.array([0, 1]), "scales": np.ones(4, np.float32)}, "with 2 tokens"),
+        ({"scales": np.ones(3, np.float32)}, r"scales are float32 of shape \[3\]; for 4 tokens"),
+        ({"mapping": np.array([0, 1]), "scales": np.ones(4, np.float32)}, "for 2 tokens"),
         ({"scales": np.array([1, np.nan, np.inf, 1], np.float32)}, "2 of the scales are not finite, that of token 1"),
         ({"scales": np.ones(4)}, "scales are float64"),
     ],

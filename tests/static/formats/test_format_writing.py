@@ -31,9 +31,9 @@ from wordllama_st.static.table import StaticTable
 
 CARD = "# A model\n\nof random numbers.\n"
 LAYOUTS: dict[str, Callable[..., None]] = {
-    "sentence_transformers": sentence_transformers.save,
-    "model2vec": model2vec.save,
-    "wordllama": wordllama.save,
+    "sentence_transformers": sentence_transformers.write,
+    "model2vec": model2vec.write,
+    "wordllama": wordllama.write,
 }
 FLOAT_TABLES = [kind for kind in TABLES if "int8" not in kind]
 
@@ -61,7 +61,7 @@ def stock(directory: Path) -> npt.NDArray[Any]:
 @pytest.mark.parametrize("kind", FLOAT_TABLES)
 def test_sentence_transformers_loads_its_layout(kind: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     table = TABLES[kind](tokenizer)
-    sentence_transformers.save(table, tmp_path / "model", card=CARD)
+    sentence_transformers.write(table, tmp_path / "model", card=CARD)
     np.testing.assert_allclose(stock(tmp_path / "model"), embed(table, TEXTS), atol=tolerance(table))
 
 
@@ -70,7 +70,7 @@ def test_model2vec_and_the_stock_class_load_the_model2vec_layout(
     kind: str, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     table = TABLES[kind](tokenizer)
-    model2vec.save(table, tmp_path / "model", card=CARD)
+    model2vec.write(table, tmp_path / "model", card=CARD)
     texts = [*TEXTS, TEXTS[-1] * 15]  # more than the 512 tokens that model2vec cuts at if it is not told otherwise
     theirs = StaticModel.from_pretrained(tmp_path / "model")
     assert theirs.normalize == table.normalize
@@ -89,7 +89,7 @@ def test_wordllama_loads_its_layout_by_the_lines_in_the_readme(tokenizer: Tokeni
     usages = {}
     for kind, table in tables.items():
         directory = tmp_path / kind
-        wordllama.save(table, directory, card=CARD)
+        wordllama.write(table, directory, card=CARD)
         readme = (directory / "README.md").read_text()
         assert readme.startswith(CARD)
         (lines,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
@@ -128,7 +128,7 @@ def test_round_trip(layout: str, kind: str, tokenizer: Tokenizer, tmp_path: Path
 @pytest.mark.parametrize("kind", ["shared rows", "shared rows, no scales", "shared rows, int8", "int8"])
 def test_model2vec_keeps_mapping_scales_and_dtype(kind: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     table = TABLES[kind](tokenizer)
-    model2vec.save(table, tmp_path / "model", card=CARD)
+    model2vec.write(table, tmp_path / "model", card=CARD)
     loaded = read_static_model(tmp_path / "model")
     assert loaded.weight.dtype == table.weight.dtype
     np.testing.assert_array_equal(loaded.weight, table.weight)
@@ -145,18 +145,18 @@ def test_the_dtype_is_kept(dtype: str, layout: str, tokenizer: Tokenizer, tmp_pa
 
 def test_int8_without_scales_loads_everywhere(table: StaticTable, tmp_path: Path) -> None:
     table = replace(table, weight=(table.weight * 40).clip(-127, 127).astype(np.int8))
-    model2vec.save(table, tmp_path / "model", card=CARD)
+    model2vec.write(table, tmp_path / "model", card=CARD)
     expected = embed(table, TEXTS)
     np.testing.assert_allclose(stock(tmp_path / "model"), expected, atol=1e-4)
     np.testing.assert_allclose(StaticModel.from_pretrained(tmp_path / "model").encode(TEXTS), expected, atol=1e-4)
     np.testing.assert_allclose(embed(read_static_model(tmp_path / "model"), TEXTS), expected, atol=1e-6)
 
 
-def test_settings_that_are_given_win_over_the_tables(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    table = TABLES["prompts"](tokenizer)
-    for save in (sentence_transformers.save, model2vec.save):
-        directory = tmp_path / save.__module__
-        save(table, directory, card=CARD, settings={"prompts": {"a": "b"}, "default_prompt_name": None})
+def test_prompts_that_are_replaced_are_written(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    table = replace(TABLES["prompts"](tokenizer), prompts={"a": "b"}, default_prompt_name=None)
+    for write in (sentence_transformers.write, model2vec.write):
+        directory = tmp_path / write.__module__
+        write(table, directory, card=CARD)
         loaded = read_static_model(directory)
         assert (loaded.prompts, loaded.default_prompt_name, loaded.similarity_fn_name) == ({"a": "b"}, None, "dot")
 

@@ -1,4 +1,4 @@
-"""What the layouts are read with: JSON, tensors and a tokenizer. Every error names its file and says what to do."""
+"""The parts that layouts have in common: JSON, tensors and a tokenizer. Every error names its file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError, ModelLoadError, reason
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.safetensors_file import TENSOR_NAME, byte_chunks, read_header, write_tensor
 from wordllama_st.storage.tokenizer import load_tokenizer, plain_tokenizer, tokens_without_row
 
+WEIGHT_FILE = "model.safetensors"
 #: The keys of model2vec's layout.
 EMBEDDINGS, MAPPING, WEIGHTS = "embeddings", "mapping", "weights"
 #: Weights that run code when they are read.
 PICKLE_FILE = "pytorch_model.bin"
 
-#: The format's tags for what NumPy has. It has no bfloat16, which is the upper half of a float32.
+#: NumPy's dtypes by safetensors tag. NumPy has no bfloat16, which is the upper half of a float32.
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
@@ -28,7 +28,7 @@ _DTYPES = {
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """Read a JSON file.
 
     Raises:
         ModelLoadError: If there is none, or it is no JSON.
@@ -42,10 +42,7 @@ def read_json(path: Path) -> Any:
 
 
 class TensorFile:
-    """The tensors of a safetensors file, mapped when they are asked for.
-
-    Args:
-        path: The file. Its header is read and checked at once.
+    """The tensors of a safetensors file; its header is checked at once, tensors are mapped when they are read.
 
     Raises:
         ModelLoadError: If there is no such file, or it is damaged.
@@ -64,9 +61,7 @@ class TensorFile:
         return name in self._entries
 
     def read(self, name: str) -> npt.NDArray[Any]:
-        """A tensor, as a private mapping of the file: what is not touched is not read.
-
-        Of float64 and bfloat16, which no static model is kept in, it is a copy in float32.
+        """Return a tensor as a private mapping of the file; float64 and bfloat16 are copied into float32.
 
         Raises:
             ModelLoadError: If there is no such tensor, or NumPy has no such dtype.
@@ -96,18 +91,19 @@ class TensorFile:
 
 
 def read_table(weights: Path, tokenizer: Path, **settings: Any) -> StaticTable:
-    """Put a static model together from its two files.
+    """Read a static model from its two files.
 
-    The table is ``embedding.weight``, or model2vec's ``embeddings`` with the ``mapping`` and ``weights`` that may be
-    beside it. It stays mapped, in its dtype (but see :meth:`TensorFile.read`).
+    The table is ``embedding.weight``; or model2vec's ``embeddings``, with ``mapping`` and ``weights`` if there are any.
+    It stays mapped, in its dtype (but see :meth:`TensorFile.read`).
 
     Args:
         weights: A safetensors file.
-        tokenizer: A tokenizer.json. Whatever it says of truncation and padding is undone.
+        tokenizer: A tokenizer.json. Truncation and padding are turned off; special tokens are left to
+            ``add_special_tokens=False``, since taking them out takes longer than reading the file.
         settings: The other arguments of :class:`~wordllama_st.static.table.StaticTable`.
 
     Raises:
-        ModelLoadError: If one of them is missing or damaged, or they are not those of a static model.
+        ModelLoadError: If a file is missing or damaged, or they are not those of a static model.
     """
     file = TensorFile(weights)
     mapping = scales = None
@@ -125,47 +121,34 @@ def read_table(weights: Path, tokenizer: Path, **settings: Any) -> StaticTable:
                 f"float32 or float16, or as int8 in the model2vec layout, which has a place for them."
             )
     try:
-        table = StaticTable(weight, read_tokenizer(tokenizer), mapping=mapping, scales=scales, **settings)
+        text_to_ids = load_tokenizer(tokenizer)
+        text_to_ids.no_truncation()
+        text_to_ids.no_padding()
+        table = StaticTable(weight, text_to_ids, mapping=mapping, scales=scales, **settings)
+    except (CodebookError, CodebookNotFoundError) as error:
+        raise ModelLoadError(str(error)) from error
     except ArgumentError as error:
         raise ModelLoadError(f"{weights} holds no static model. {error}") from error
-    if missing := tokens_without_vector(table):
+    _check_vocabulary(table, weights, tokenizer)
+    return table
+
+
+def _check_vocabulary(table: StaticTable, weights: Path, tokenizer: Path) -> None:
+    """Check that every token has an embedding."""
+    size = table.tokenizer.get_vocab_size(with_added_tokens=True)
+    # If the first ids are all taken, as they nearly always are, there are no others. To list all takes twice as long.
+    if size <= table.num_tokens and all(map(table.tokenizer.id_to_token, range(size))):
+        return
+    if missing := tokens_without_row(table.tokenizer, table.num_tokens):
         listed = ", ".join(f"{token!r} ({token_id})" for token, token_id in missing[:5])
         raise ModelLoadError(
             f"{weights} has vectors for {table.num_tokens} token ids, and {tokenizer} has {len(missing)} tokens beyond "
             f"them: {listed}{', …' if len(missing) > 5 else ''}. Put the tokenizer there that the table was made with."
         )
-    return table
-
-
-def read_tokenizer(path: Path) -> Tokenizer:
-    """A tokenizer that neither truncates nor pads.
-
-    It may still add special tokens, if it is not called with ``add_special_tokens=False``: to take that out of it would
-    take longer than to read it.
-
-    Raises:
-        ModelLoadError: If there is none, or none that the tokenizers library reads.
-    """
-    try:
-        tokenizer = load_tokenizer(path)
-    except (CodebookError, CodebookNotFoundError) as error:
-        raise ModelLoadError(str(error)) from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
-def tokens_without_vector(table: StaticTable) -> list[tuple[str, int]]:
-    """The tokens whose ids are beyond a table's, by id."""
-    size = table.tokenizer.get_vocab_size(with_added_tokens=True)
-    # If the first ids are all taken, as they nearly always are, there are no others. To list all takes twice as long.
-    if size <= table.num_tokens and all(map(table.tokenizer.id_to_token, range(size))):
-        return []
-    return tokens_without_row(table.tokenizer, table.num_tokens)
 
 
 def missing_weights(path: Path) -> ModelLoadError:
-    """The error for a model without its safetensors file."""
+    """Return the error for a model without its safetensors file."""
     if (path.parent / PICKLE_FILE).is_file():
         return ModelLoadError(
             f"{path.parent} has its weights as a pickle only ({PICKLE_FILE}), which can run code when it is read, and "
@@ -176,22 +159,16 @@ def missing_weights(path: Path) -> ModelLoadError:
 
 
 def write_dense(table: StaticTable, path: Path) -> None:
-    """Write a table as one plain tensor [V, d], ``embedding.weight``, its mapping and scales folded into it.
-
-    Where there are no scales it keeps its dtype, as it does when the stock library reads such a model.
-
-    Raises:
-        ArgumentError: If the table is int8.
-    """
+    """Write :meth:`StaticTable.dense` as ``embedding.weight``, [V, d]."""
     weight = table.dense()
     write_tensor(path, TENSOR_NAME, weight.dtype.name, (weight.shape[0], weight.shape[1]), byte_chunks(weight))
 
 
 def write_tokenizer(table: StaticTable, path: Path) -> None:
-    """Write a model's tokenizer, so that it adds no special tokens for anybody, however it is called."""
+    """Write a model's tokenizer, which then adds no special tokens, however it is called."""
     path.write_text(plain_tokenizer(table.tokenizer).to_str(pretty=True), encoding="utf-8")
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write a JSON file that people can read too."""
+    """Write an indented JSON file."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Static models as sentence-transformers keeps them, in the one layout that every version since 3.2 reads.
+"""Static models in the layout of sentence-transformers, in the one form that every version since 3.2 reads.
 
-The library's own ``save`` puts the table into the root folder and names the class by a path that versions before 6
+sentence-transformers itself writes the table into the root folder, and names the class by a path that versions before 6
 cannot import. With the weights in a subfolder and the old public class path, the same directory loads in all of them
-and gives the same vectors. Both are read.
+and gives the same embeddings. Both are read.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wordllama_st.errors import ModelLoadError
-from wordllama_st.static.formats.files import read_json, read_table, write_dense, write_json, write_tokenizer
+from wordllama_st.static.formats.files import (
+    WEIGHT_FILE,
+    read_json,
+    read_table,
+    write_dense,
+    write_json,
+    write_tokenizer,
+)
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.staging import staged_directory
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE
 
 MODULES_FILE = "modules.json"
 SETTINGS_FILE = "config_sentence_transformers.json"
-WEIGHT_FILE = "model.safetensors"
 
 #: What a model in a directory {0} is whose first module is another, {1}, and what to do with it.
 _NOT_STATIC = {
@@ -30,7 +36,7 @@ _OTHER = "is not a static model, which begins with a StaticEmbedding: it begins 
 
 
 def find(directory: Path) -> tuple[Path, Path] | None:
-    """Where a saved static model keeps its table (under ``embedding.weight``) and its tokenizer.
+    """Find the table (under ``embedding.weight``) and the tokenizer of a saved static model.
 
     Returns:
         The two files; None if the directory holds no static model.
@@ -43,13 +49,13 @@ def find(directory: Path) -> tuple[Path, Path] | None:
 
 
 def embedding_folder(modules_file: Path) -> PurePosixPath | None:
-    """The folder of the weights and the tokenizer, relative to that of a modules.json; ``.`` for the root.
+    """Return the folder of weights and tokenizer, relative to that of a modules.json.
 
     Returns:
         The folder; None if the model does not begin with a StaticEmbedding.
 
     Raises:
-        ModelLoadError: If the modules.json is none, or the folder is not within the model's.
+        ModelLoadError: If the modules.json is damaged, or the folder is outside the model's.
     """
     kind, path = _modules(modules_file)[0]
     folder = PurePosixPath(path)
@@ -58,99 +64,72 @@ def embedding_folder(modules_file: Path) -> PurePosixPath | None:
     return folder if _name(kind) == "StaticEmbedding" else None
 
 
-def load(directory: Path) -> StaticTable:
-    """Read a model of the stock library's modules: a StaticEmbedding, and perhaps a Normalize behind it.
+def read(path: Path) -> StaticTable:
+    """Read a directory with a modules.json: a StaticEmbedding and, possibly, a Normalize behind it.
 
-    Prompts and similarity function come along. Texts are never cut, not even where tokenizer.json says so, which the
-    stock class heeds.
-
-    Args:
-        directory: It has a modules.json.
+    Texts are never cut, not even where tokenizer.json says so, which the stock class heeds.
 
     Raises:
-        ModelLoadError: If the model has other modules, or its files are missing, damaged or do not fit together.
+        ModelLoadError: If the model has other modules, or files are missing, damaged or do not fit together.
     """
-    modules_file = directory / MODULES_FILE
-    folder = embedding_folder(modules_file)
-    (first, _), *others = _modules(modules_file)
+    folder = embedding_folder(path / MODULES_FILE)
+    (first, _), *others = _modules(path / MODULES_FILE)
     if folder is None:
-        raise ModelLoadError(f"{directory} {_NOT_STATIC.get(_name(first), _OTHER).format(directory, first)}")
+        raise ModelLoadError(f"{path} {_NOT_STATIC.get(_name(first), _OTHER).format(path, first)}")
     for kind, _ in others:
         if _name(kind) != "Normalize":
             raise ModelLoadError(
-                f"{directory} has a {kind} behind its token vectors; a static model has a Normalize there or nothing. "
+                f"{path} has a {kind} behind its token vectors; a static model has a Normalize there or nothing. "
                 f"SentenceTransformer runs it."
             )
-    return read_table(
-        directory / folder / WEIGHT_FILE,
-        directory / folder / TOKENIZER_FILE,
-        normalize=bool(others),
-        **_settings(directory / SETTINGS_FILE),
-    )
+    settings = _settings(path / SETTINGS_FILE)
+    return read_table(path / folder / WEIGHT_FILE, path / folder / TOKENIZER_FILE, normalize=bool(others), **settings)
 
 
-def save(
-    table: StaticTable,
-    directory: str | Path,
-    *,
-    card: str,
-    settings: dict[str, Any] | None = None,
-    overwrite: bool = False,
-) -> None:
-    """Write a static model that ``SentenceTransformer(directory)`` loads with nothing of this package installed.
-
-    A table's mapping and scales are folded into it.
+def write(table: StaticTable, path: str | Path, *, card: str, overwrite: bool = False) -> None:
+    """Write a static model that ``SentenceTransformer(path)`` loads with nothing of this package installed.
 
     Args:
-        table: The model, float32 or float16.
-        directory: Where to. It appears when it is complete.
-        card: The README.md, which the Hub shows as the model's card.
-        settings: ``prompts``, ``default_prompt_name`` and ``similarity_fn_name`` where they are not the table's.
-        overwrite: Whether to replace what is there.
+        table: The model, float32 or float16. Mapping and scales are folded into the table.
+        path: A directory, which appears when it is complete.
+        card: The README.md.
+        overwrite: Whether to replace what is at ``path``.
 
     Raises:
-        OutputExistsError: If the directory has content and ``overwrite`` is not set.
+        OutputExistsError: If ``path`` has content and ``overwrite`` is not set.
         ArgumentError: If the table is int8.
     """
-    with staged_directory(directory, overwrite=overwrite) as staging:
+    with staged_directory(path, overwrite=overwrite) as staging:
         embedding = staging / "0_StaticEmbedding"
         embedding.mkdir()
         write_dense(table, embedding / WEIGHT_FILE)
-        write_all_but_weights(table, staging, embedding.name, card, settings)
+        write_all_but_weights(table, staging, embedding.name, card)
 
 
-def write_all_but_weights(
-    table: StaticTable, directory: Path, folder: str, card: str, settings: dict[str, Any] | None
-) -> None:
-    """Write a model's tokenizer into its ``folder``, and all that belongs into the ``directory`` around it.
-
-    The other arguments are those of :func:`save`.
-    """
-    paths = {"StaticEmbedding": folder, **({"Normalize": "1_Normalize"} if table.normalize else {})}
+def write_all_but_weights(table: StaticTable, directory: Path, folder: str, card: str) -> None:
+    """Write the tokenizer into the ``folder`` of a model's ``directory``, and modules, settings and card around it."""
+    modules = {"StaticEmbedding": folder, **({"Normalize": "1_Normalize"} if table.normalize else {})}
     entries = [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{module}"}
-        for index, (module, path) in enumerate(paths.items())
+        for index, (module, path) in enumerate(modules.items())
     ]
+    settings = {
+        "model_type": "SentenceTransformer",
+        "prompts": table.prompts,
+        "default_prompt_name": table.default_prompt_name,
+        "similarity_fn_name": table.similarity_fn_name,
+    }
     write_tokenizer(table, directory / folder / TOKENIZER_FILE)
     if table.normalize:
-        (directory / paths["Normalize"]).mkdir()
-        write_json(directory / paths["Normalize"] / "config.json", {})
+        (directory / modules["Normalize"]).mkdir()
+        write_json(directory / modules["Normalize"] / "config.json", {})
     write_json(directory / MODULES_FILE, entries)
-    write_json(
-        directory / SETTINGS_FILE,
-        {
-            "model_type": "SentenceTransformer",
-            "prompts": table.prompts,
-            "default_prompt_name": table.default_prompt_name,
-            "similarity_fn_name": table.similarity_fn_name,
-            **(settings or {}),
-        },
-    )
+    write_json(directory / SETTINGS_FILE, settings)
     (directory / "README.md").write_text(card, encoding="utf-8")
 
 
 def _modules(path: Path) -> list[tuple[str, str]]:
-    """A model's modules in order: their classes, and their folders."""
+    """Read the classes and folders of a model's modules, in order."""
     content = read_json(path)
     try:
         modules = [(str(entry["type"]), str(entry["path"])) for entry in content]
@@ -164,12 +143,12 @@ def _modules(path: Path) -> list[tuple[str, str]]:
 
 
 def _name(kind: str) -> str:
-    """The class's name, if it is the library's or our own; no name of somebody else's is trusted to mean the same."""
+    """Return a class's name without its module, if it is one of sentence-transformers or of this package."""
     return kind.rpartition(".")[2] if kind.startswith(("sentence_transformers.", "wordllama_st.")) else kind
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """Prompts and similarity function, as far as the file has them."""
+    """Read prompts and similarity function, as far as the file has them."""
     content = read_json(path) if path.is_file() else {}
     try:
         prompts = {str(name): text for name, text in (content.get("prompts") or {}).items()}

@@ -1,7 +1,6 @@
-"""WordLlama's own files: a safetensors table under ``embedding.weight``, and a tokenizer's JSON.
+"""Static models in the layout of WordLlama: a safetensors table under ``embedding.weight``, and a tokenizer's JSON.
 
-The ``wordllama`` package looks for them in two folders, ``weights/`` and ``tokenizers/``: those of its wheel, of its
-cache, and of any directory that it is told is its cache.
+The ``wordllama`` package looks for them in the folders ``weights/`` and ``tokenizers/`` of its wheel and of its cache.
 """
 
 from __future__ import annotations
@@ -34,13 +33,45 @@ embeddings = model.embed(["some text"]{norm})
 """
 
 
-def load(files: ModelFiles, *, dtype: str | None = "float32") -> StaticTable:
+def find(directory: Path) -> list[Path]:
+    """List the tables in a directory such as the package's cache, by name."""
+    return sorted((directory / WEIGHTS_FOLDER).glob("*.safetensors"))
+
+
+def read(path: Path, tokenizer: Path | None = None) -> StaticTable:
+    """Read a table; the layout does not say whether embeddings are scaled to unit length, so they are not.
+
+    Args:
+        path: The safetensors file, or the directory of a single one, such as :func:`write` writes.
+        tokenizer: A tokenizer.json. If None, the tokenizer.json beside the file, or else the only file of the
+            ``tokenizers`` folder that is beside the file's own folder.
+
+    Raises:
+        ModelLoadError: If there are several tables; or files are missing, damaged or not those of a static model.
+    """
+    if path.is_dir():
+        tables = find(path)
+        if len(tables) != 1:
+            raise ModelLoadError(
+                f"{path} holds {len(tables)} tables of WordLlama's; load one by its file"
+                f"{f', such as {tables[0]}' if tables else ''}."
+            )
+        (path,) = tables
+    if tokenizer is None:
+        tokenizer = path.with_name(TOKENIZER_FILE)
+        others = list((path.parent.parent / TOKENIZERS_FOLDER).glob("*.json"))
+        if not tokenizer.is_file() and len(others) == 1:
+            (tokenizer,) = others
+    return read_table(path, tokenizer)
+
+
+def read_released(files: ModelFiles, *, dtype: str | None = "float32") -> StaticTable:
     """Read a released model.
 
     Args:
-        files: Where it is.
-        dtype: What its vectors should be, ``"float32"`` or ``"float16"``. None: what they are in the file, which then
-            stays mapped if it has no more columns than the model.
+        files: Its files.
+        dtype: ``"float32"`` or ``"float16"``. None keeps the file's, and the table mapped if the file has no more
+            columns than the model.
 
     Raises:
         ModelLoadError: If the weights file is damaged or holds no such model.
@@ -54,59 +85,22 @@ def load(files: ModelFiles, *, dtype: str | None = "float32") -> StaticTable:
     return replace(table, weight=np.ascontiguousarray(table.weight[:, : files.model.dim], dtype))
 
 
-def load_file(weights: Path, tokenizer: Path | None = None) -> StaticTable:
-    """Read a table by the path of its safetensors file.
-
-    The file alone does not say whether vectors are scaled to unit length; they are not.
-
-    Args:
-        weights: The file.
-        tokenizer: A tokenizer.json. If None, the tokenizer.json beside the file, or else the only file of the
-            ``tokenizers`` folder that is beside the file's own folder.
-
-    Raises:
-        ModelLoadError: If one of them is missing or damaged, or they are not those of a static model.
-    """
-    return read_table(weights, tokenizer or _tokenizer_of(weights))
-
-
-def find(directory: Path) -> list[Path]:
-    """The tables in a directory such as the package's cache, by name."""
-    return sorted((directory / WEIGHTS_FOLDER).glob("*.safetensors"))
-
-
-def load_directory(directory: Path) -> StaticTable:
-    """Read the only table in a directory such as :func:`save` writes.
-
-    Raises:
-        ModelLoadError: If there are several, or there is a fault as in :func:`load_file`.
-    """
-    tables = find(directory)
-    if len(tables) != 1:
-        raise ModelLoadError(
-            f"{directory} holds {len(tables)} tables of WordLlama's; load one by its file"
-            f"{f', such as {tables[0]}' if tables else ''}."
-        )
-    return load_file(tables[0])
-
-
-def save(table: StaticTable, directory: str | Path, *, card: str, overwrite: bool = False) -> None:
+def write(table: StaticTable, path: str | Path, *, card: str, overwrite: bool = False) -> None:
     """Write a directory that ``wordllama.WordLlama.load`` takes for its cache, as the README.md in it shows.
 
-    A table's mapping and scales are folded into it. The layout has no place for prompts, nor for ``normalize``: of a
-    model that has it set, the README.md says to pass ``norm=True`` to ``embed``.
+    There is no place for prompts, nor for ``normalize``: if it is set, the README.md passes ``norm=True`` to ``embed``.
 
     Args:
-        table: The model, float32 or float16.
-        directory: Where to. It appears when it is complete.
-        card: The README.md; how to load the directory is added to it.
-        overwrite: Whether to replace what is there.
+        table: The model, float32 or float16. Mapping and scales are folded into the table.
+        path: A directory, which appears when it is complete.
+        card: The README.md, to which the way to load the directory is added.
+        overwrite: Whether to replace what is at ``path``.
 
     Raises:
-        OutputExistsError: If the directory has content and ``overwrite`` is not set.
+        OutputExistsError: If ``path`` has content and ``overwrite`` is not set.
         ArgumentError: If the table is int8.
     """
-    with staged_directory(directory, overwrite=overwrite) as staging:
+    with staged_directory(path, overwrite=overwrite) as staging:
         for folder in (WEIGHTS_FOLDER, TOKENIZERS_FOLDER):
             (staging / folder).mkdir()
         # The package's name for the table of a ModelURI that is not its own.
@@ -114,10 +108,3 @@ def save(table: StaticTable, directory: str | Path, *, card: str, overwrite: boo
         write_tokenizer(table, staging / TOKENIZERS_FOLDER / TOKENIZER_FILE)
         usage = _USAGE.format(dim=table.dim, tokenizer=TOKENIZER_FILE, norm=", norm=True" if table.normalize else "")
         (staging / "README.md").write_text(card.rstrip() + "\n" + usage, encoding="utf-8")
-
-
-def _tokenizer_of(weights: Path) -> Path:
-    """The tokenizer that belongs to a weights file; a path where none is, if there is none."""
-    beside = weights.with_name(TOKENIZER_FILE)
-    others = list((weights.parent.parent / TOKENIZERS_FOLDER).glob("*.json"))
-    return others[0] if not beside.is_file() and len(others) == 1 else beside
