@@ -1,4 +1,4 @@
-r"""Which tokenizers may be asked word by word, and what a word is to each.
+r"""The tokenizers whose texts may be tokenized word by word, and what a word is to each.
 
 A text is cut at some of its spaces (and newlines). Where the tokens of a text are those of its pieces, one behind the
 other, a piece that comes again need not be tokenized again. Whether they are is read off the tokenizer, part by part,
@@ -51,47 +51,45 @@ from tokenizers import Tokenizer
 META_SPACE, BYTE_SPACE = "▁", "Ġ"
 
 #: Alternatives of split patterns behind which a match begins at every cut; see the module's text.
-ALTERNATIVES = frozenset(
-    [
-        *["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"],
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d|'S|'T)",
-        r"'(?i:[sdmt]|ll|ve|re)",
-        r" ?\p{L}+",
-        r" ?\p{N}+",
-        r" ?[^\s\p{L}\p{N}]+",
-        r"[^\r\n\p{L}\p{N}]?\p{L}+",
-        r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+",
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
-        r"\p{N}",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
-        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
-        r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*",
-        r"\s*[\r\n]+",
-        r"\s*[\r\n]",
-        r"\s+(?!\S)",
-        r"\s+",
-    ]
+ALTERNATIVES = (
+    *("'s", "'t", "'re", "'ve", "'m", "'ll", "'d"),
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d|'S|'T)",
+    r"'(?i:[sdmt]|ll|ve|re)",
+    r" ?\p{L}+",
+    r" ?\p{N}+",
+    r" ?[^\s\p{L}\p{N}]+",
+    r"[^\r\n\p{L}\p{N}]?\p{L}+",
+    r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+    r"\p{N}",
+    r"\p{N}{1,3}",
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+    r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+    r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*",
+    r"\s*[\r\n]+",
+    r"\s*[\r\n]",
+    r"\s+(?!\S)",
+    r"\s+",
 )
 #: Normalizers that treat what is on the two sides of a space alike, whatever is on the other.
 _NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "StripAccents"}
 _PRE_TOKENIZERS = {"BertPreTokenizer", "ByteLevel", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit"}
-#: Characters of the grapheme class Prepend, behind which a space does not begin a cluster (Unicode 16, UAX 29).
-_PREPEND = frozenset(
-    chr(code)
-    for first, last in [
-        (0x600, 0x605), (0x6DD, 0x6DD), (0x70F, 0x70F), (0x890, 0x891), (0x8E2, 0x8E2), (0xD4E, 0xD4E),
-        (0x110BD, 0x110BD), (0x110CD, 0x110CD), (0x111C2, 0x111C3), (0x113D1, 0x113D1), (0x1193F, 0x1193F),
-        (0x11941, 0x11941), (0x11A3A, 0x11A3A), (0x11A84, 0x11A89), (0x11D46, 0x11D46), (0x11F02, 0x11F02),
-    ]
-    for code in range(first, last + 1)
-)  # fmt: skip
+#: The normalizers of a tokenizer that replaces spaces itself.
+_PREPENDED, _REPLACED = (
+    {"type": "Prepend", "prepend": META_SPACE},
+    {"type": "Replace", "pattern": {"String": " "}, "content": META_SPACE},
+)
 
 _ASCII_SPACES = "\t\n\v\f\r "
+#: What a space behind it may belong to: white space, and the grapheme class Prepend (Unicode 16, UAX 29).
+_holds_a_space = re.compile(
+    r"[\s\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u0d4e\U000110bd\U000110cd\U000111c2\U000111c3\U000113d1\U0001193f"
+    r"\U00011941\U00011a3a\U00011a84-\U00011a89\U00011d46\U00011f02]"
+).match
 
 #: Texts on which a tokenizer must agree with itself cut up.
 PROBES = (
@@ -148,63 +146,35 @@ def examine(tokenizer: Tokenizer) -> WordRules | None:
     added = _added_tokens(tokenizer)
     if added is None:
         return None
+    has_added = re.compile("|".join(map(re.escape, added))).search if added else lambda piece: None
     if {"String": " "} in [part.get("pattern") for part in normalizers]:
-        return _whole_text_rules(tokenizer, normalizers, pre_tokenizers, added)
+        if not _replaces_spaces(tokenizer, normalizers, pre_tokenizers):
+            return None
+        return WordRules(
+            prefix=" " if _PREPENDED in normalizers else "",
+            cuts_newlines=_has_newlines_as_bytes(tokenizer, added),
+            marker=META_SPACE,
+            # A text's own "▁" is one with the run of spaces behind it.
+            stands_alone=lambda piece: not piece.endswith(META_SPACE) and not has_added(piece),
+        )
     if not all(map(_is_local, normalizers)) or not _cut_at_spaces(pre_tokenizers):
         return None
-    return WordRules("", False, _marker(tokenizer, pre_tokenizers), _standing_alone(tokenizer, added))
+    normalize = tokenizer.normalizer.normalize_str if tokenizer.normalizer is not None else str
 
+    def stands_alone(piece: str) -> bool:
+        normalized = normalize(piece)
+        if not normalized or has_added(piece) or has_added(normalized):
+            return False
+        if piece[0] == " " and normalized[0] not in (" ", META_SPACE):
+            return False
+        # Behind white space of ASCII there is no cut: with such a piece, the text ends.
+        return piece[-1] in _ASCII_SPACES or not (_holds_a_space(piece[-1]) or _holds_a_space(normalized[-1]))
 
-def _marker(tokenizer: Tokenizer, pre_tokenizers: list[dict[str, Any]]) -> str | None:
-    """The character that stands for a space, if the first token of every piece with a space begins with it."""
-    kinds = {part["type"] for part in pre_tokenizers}
-    marker = META_SPACE if "Metaspace" in kinds else BYTE_SPACE if "ByteLevel" in kinds else None
-    # Where the character is no token, it may be part of an unknown one.
-    known = marker is not None and tokenizer.token_to_id(marker) is not None
-    return marker if known and type(tokenizer.model).__name__ in ("BPE", "Unigram") else None
-
-
-def _whole_text_rules(
-    tokenizer: Tokenizer, normalizers: list[dict[str, Any]], pre_tokenizers: list[dict[str, Any]], added: list[str]
-) -> WordRules | None:
-    """The rules where spaces are replaced by the normalizer, so that the model sees the whole text."""
-    prepended = [part["prepend"] for part in normalizers if part["type"] == "Prepend"]
-    replaced = [(part["pattern"], part["content"]) for part in normalizers if part["type"] == "Replace"]
-    only_these = len(prepended) + len(replaced) == len(normalizers)
-    if not only_these or prepended not in ([], [META_SPACE]) or replaced != [({"String": " "}, META_SPACE)]:
-        return None
-    # A split at spaces finds none.
-    if [part.get("pattern") for part in pre_tokenizers] not in ([], [{"String": " "}]):
-        return None
-    model: Any = tokenizer.model
-    if type(model).__name__ != "BPE" or model.ignore_merges:
-        return None
-    if model.continuing_subword_prefix or model.end_of_word_suffix:
-        return None
-    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
-    if META_SPACE not in vocabulary or any(META_SPACE in token.lstrip(META_SPACE) for token in vocabulary):
-        return None
-    newline = "<0x0A>"
-    newlines_are_bytes = (
-        model.byte_fallback
-        and newline in vocabulary
-        and not any("\n" in token for token in (*vocabulary, *added))
-        and not any(newline in token and token != newline for token in vocabulary)
-    )
-    has_added = _finder(added)
-    return WordRules(
-        prefix=" " if prepended else "",
-        cuts_newlines=newlines_are_bytes,
-        marker=META_SPACE,
-        # A text's own "▁" is one with the run of spaces behind it.
-        stands_alone=lambda piece: not piece.endswith(META_SPACE) and not has_added(piece),
-    )
+    return WordRules("", False, _marker(tokenizer, pre_tokenizers), stands_alone)
 
 
 def _parts(component: Any) -> list[dict[str, Any]]:
     """The definition of a normalizer or pre-tokenizer, sequences resolved."""
-    if component is None:
-        return []
 
     def resolved(definition: dict[str, Any]) -> list[dict[str, Any]]:
         if definition["type"] != "Sequence":
@@ -212,16 +182,54 @@ def _parts(component: Any) -> list[dict[str, Any]]:
         parts = definition.get("normalizers") or definition.get("pretokenizers") or []
         return [inner for part in parts for inner in resolved(part)]
 
-    return resolved(json.loads(component.__getstate__()))
+    return [] if component is None else resolved(json.loads(component.__getstate__()))
+
+
+def _added_tokens(tokenizer: Tokenizer) -> list[str] | None:
+    """What marks a piece as one with an added token; None if an added token may reach over a cut."""
+    contents = []
+    for token in tokenizer.get_added_tokens_decoder().values():
+        contents.append(token.content)
+        if token.normalized and tokenizer.normalizer is not None:
+            contents.append(tokenizer.normalizer.normalize_str(token.content).strip(f"{META_SPACE} "))
+    reaching = re.compile(rf"[^ {META_SPACE}][ {META_SPACE}]").search
+    return None if any(not content or reaching(content) for content in contents) else contents
+
+
+def _replaces_spaces(
+    tokenizer: Tokenizer, normalizers: list[dict[str, Any]], pre_tokenizers: list[dict[str, Any]]
+) -> bool:
+    """Whether the model sees the whole text with each space replaced, and no token reaches over a cut."""
+    model: Any = tokenizer.model
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    return (
+        normalizers in ([_REPLACED], [_PREPENDED, _REPLACED], [_REPLACED, _PREPENDED])
+        # A split at spaces finds none.
+        and [part.get("pattern") for part in pre_tokenizers] in ([], [{"String": " "}])
+        and type(model).__name__ == "BPE"
+        and not (model.ignore_merges or model.continuing_subword_prefix or model.end_of_word_suffix)
+        and META_SPACE in vocabulary
+        and not any(META_SPACE in token.lstrip(META_SPACE) for token in vocabulary)
+    )
+
+
+def _has_newlines_as_bytes(tokenizer: Tokenizer, added: list[str]) -> bool:
+    """Whether every newline of a text is the token of its byte, and no other token has one in it."""
+    model: Any = tokenizer.model
+    vocabulary, newline = tokenizer.get_vocab(with_added_tokens=False), "<0x0A>"
+    return (
+        model.byte_fallback
+        and newline in vocabulary
+        and not any("\n" in token for token in (*vocabulary, *added))
+        and not any(newline in token and token != newline for token in vocabulary)
+    )
 
 
 def _is_local(normalizer: dict[str, Any]) -> bool:
     kind = normalizer["type"]
     if kind == "Replace":
         return normalizer["pattern"] == {"Regex": " {2,}"} and normalizer["content"] in (" ", META_SPACE)
-    if kind == "Strip":
-        return not normalizer["strip_left"]
-    return kind in _NORMALIZERS
+    return kind in _NORMALIZERS or (kind == "Strip" and not normalizer["strip_left"])
 
 
 def _cut_at_spaces(pre_tokenizers: list[dict[str, Any]]) -> bool:
@@ -238,69 +246,26 @@ def _cut_at_spaces(pre_tokenizers: list[dict[str, Any]]) -> bool:
 def _is_sound(pre_tokenizer: dict[str, Any]) -> bool:
     kind = pre_tokenizer["type"]
     if kind == "Split":
+        known, pattern = "|".join(map(re.escape, ALTERNATIVES)), pre_tokenizer["pattern"].get("Regex", "")
         isolated = pre_tokenizer["behavior"] == "Isolated" and not pre_tokenizer["invert"]
-        return isolated and ALTERNATIVES.issuperset(_alternatives(pre_tokenizer["pattern"].get("Regex", "")))
+        return isolated and re.fullmatch(rf"(?:{known})(?:\|(?:{known}))*", pattern) is not None
     if kind == "Metaspace":
         return bool(pre_tokenizer["replacement"] == META_SPACE and pre_tokenizer.get("split", True))
     return kind in _PRE_TOKENIZERS
 
 
 def _separates(pre_tokenizer: dict[str, Any]) -> bool:
+    """Whether a sound pre-tokenizer cuts at every cut of ours."""
     kind = pre_tokenizer["type"]
     if kind == "Split":
-        return r"\s+" in _alternatives(pre_tokenizer["pattern"]["Regex"])
+        return r"\s+" in pre_tokenizer["pattern"]["Regex"].split("|")
     return kind not in ("Digits", "Punctuation") and bool(pre_tokenizer.get("use_regex", True))
 
 
-def _alternatives(pattern: str) -> list[str]:
-    """A regular expression cut at its outermost bars."""
-    found, depth, in_class, start, position = [], 0, False, 0, 0
-    while position < len(pattern):
-        character = pattern[position]
-        if character == "\\":
-            position += 1
-        elif in_class:
-            in_class = character != "]"
-        elif character == "[":
-            in_class = True
-        elif character in "()":
-            depth += 1 if character == "(" else -1
-        elif character == "|" and depth == 0:
-            found.append(pattern[start:position])
-            start = position + 1
-        position += 1
-    return [*found, pattern[start:]]
-
-
-def _added_tokens(tokenizer: Tokenizer) -> list[str] | None:
-    """What marks a piece as one with an added token; None if an added token may reach over a cut."""
-    contents = []
-    for token in tokenizer.get_added_tokens_decoder().values():
-        contents.append(token.content)
-        if token.normalized and tokenizer.normalizer is not None:
-            contents.append(tokenizer.normalizer.normalize_str(token.content).strip(f"{META_SPACE} "))
-    reaching = re.compile(rf"[^ {META_SPACE}][ {META_SPACE}]")
-    if any(not content or reaching.search(content) for content in contents):
-        return None
-    return contents
-
-
-def _finder(contents: list[str]) -> Callable[[str], object]:
-    return re.compile("|".join(map(re.escape, contents))).search if contents else lambda piece: None
-
-
-def _standing_alone(tokenizer: Tokenizer, added: list[str]) -> Callable[[str], bool]:
-    has_added = _finder(added)
-    normalize = tokenizer.normalizer.normalize_str if tokenizer.normalizer is not None else str
-
-    def stands_alone(piece: str) -> bool:
-        normalized = normalize(piece)
-        if not normalized or has_added(piece) or has_added(normalized):
-            return False
-        if piece[0] == " " and normalized[0] not in (" ", META_SPACE):
-            return False
-        if piece[-1] in _ASCII_SPACES:  # never before a cut: with this piece, the text ends
-            return True
-        return not any(end.isspace() or end in _PREPEND for end in (piece[-1], normalized[-1]))
-
-    return stands_alone
+def _marker(tokenizer: Tokenizer, pre_tokenizers: list[dict[str, Any]]) -> str | None:
+    """The character that stands for a space, if the first token of every piece with a space begins with it."""
+    kinds = {part["type"] for part in pre_tokenizers}
+    marker = META_SPACE if "Metaspace" in kinds else BYTE_SPACE if "ByteLevel" in kinds else None
+    # Where the character is no token, it may be part of an unknown one.
+    known = marker is not None and tokenizer.token_to_id(marker) is not None
+    return marker if known and type(tokenizer.model).__name__ in ("BPE", "Unigram") else None

@@ -1,8 +1,8 @@
 """Text to token ids, exactly as the tokenizer gives them, most of it looked up instead of tokenized.
 
-Where a tokenizer treats the pieces of a text one by one (:mod:`~wordllama_st.static.word_cache.rules` tells), a piece that
-was seen before has the token ids it had then. A text's ids are those of its pieces, one behind the other: nothing is
-approximated, and what follows from the ids is what would follow from tokenizing.
+Where a tokenizer treats the pieces of a text one by one (:mod:`~wordllama_st.static.word_cache.rules` tells), a piece
+that was seen before has the token ids it had then. A text's ids are those of its pieces, one behind the other: nothing
+is approximated, and what follows from the ids is what would follow from tokenizing.
 """
 
 from __future__ import annotations
@@ -18,9 +18,16 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from wordllama_st.static.word_cache.rules import PROBES, WordRules, examine
-from wordllama_st.static.word_cache.table import LONGEST, WIDTHS, Integers, Rows, WordTable, words_as_rows
-
-TokenIds = npt.NDArray[np.int32]
+from wordllama_st.static.word_cache.table import (
+    ABSENT,
+    LONGEST,
+    NOT_ALONE,
+    Integers,
+    TokenIds,
+    Tokenized,
+    Words,
+    WordTable,
+)
 
 #: Characters from which on a text is looked up with arrays.
 LONG_TEXT = 4096
@@ -56,36 +63,8 @@ class Bags:
 def plain_bags(tokenizer: Tokenizer, texts: Sequence[str]) -> Bags:
     """Have the tokenizer itself tokenize texts, on all cores."""
     lists = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
-    offsets = _offsets(np.fromiter(map(len, lists), np.int64, len(lists)))
+    offsets = np.cumsum([0, *map(len, lists)])
     return Bags(np.fromiter(chain.from_iterable(lists), np.int32, int(offsets[-1])), offsets)
-
-
-def _offsets(lengths: npt.NDArray[np.integer]) -> Integers:
-    return np.concatenate([np.zeros(1, np.int64), lengths.cumsum(dtype=np.int64)])
-
-
-@dataclass(frozen=True)
-class _Tokenized:
-    """The token ids of pieces, each somewhere in a pool.
-
-    Attributes:
-        pool: Token ids.
-        starts: Where in it each piece's begin, [n].
-        counts: How many it has, [n]; -1 for a piece that does not stand alone.
-    """
-
-    pool: TokenIds
-    starts: Integers
-    counts: Integers
-
-    def ids(self) -> TokenIds:
-        """The ids of all pieces, one behind the other."""
-        counts = self.counts.clip(0)
-        ends = counts.cumsum()
-        positions = np.repeat(self.starts - (ends - counts), counts)
-        positions += np.arange(len(positions))
-        ids: TokenIds = self.pool[positions]
-        return ids
 
 
 class WordTokenizer:
@@ -103,10 +82,13 @@ class WordTokenizer:
         self.max_bytes = max_bytes
         self._pieces = rules.pieces
         self._begins_piece = self._marked_tokens()
-        self._newline_ids: list[int] = self._plain_ids("\n") if rules.cuts_newlines else []
+        self._newline_tokens = len(self._plain_ids("\n")) if rules.cuts_newlines else 0
         self._lock = Lock()
         self._mostly_new_batches = 0
-        self.clear()
+        self._table = WordTable(int(max_bytes * (1 - _DICTIONARY_SHARE)))
+        #: The same for single texts, where arrays are slower than a dictionary. None: the piece does not stand alone.
+        self._dictionary: dict[str, list[int] | None] = {}
+        self._dictionary_bytes = 0
 
     @classmethod
     def for_tokenizer(cls, tokenizer: Tokenizer, max_bytes: int) -> WordTokenizer | None:
@@ -120,13 +102,6 @@ class WordTokenizer:
             chain.from_iterable(map(words.ids, PROBES))
         )
         return words if agree else None
-
-    def clear(self) -> None:
-        """Forget all pieces."""
-        self._table = WordTable(int(self.max_bytes * (1 - _DICTIONARY_SHARE)))
-        #: The same for single texts, where arrays are slower than a dictionary.
-        self._dictionary: dict[str, list[int] | None] = {}
-        self._dictionary_bytes = 0
 
     @property
     def nbytes(self) -> int:
@@ -143,7 +118,7 @@ class WordTokenizer:
             try:
                 return _joined(pieces, self._dictionary)
             except KeyError:
-                return _joined(pieces, self._learned(pieces))
+                return _joined(pieces, self._learn_pieces(pieces))
         except TypeError:  # there is a piece that does not stand alone
             return self._plain_ids(text)
 
@@ -151,14 +126,20 @@ class WordTokenizer:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
-    def _learned(self, pieces: list[str]) -> Mapping[str, list[int] | None]:
-        """Look pieces up, those that are new in the tokenizer."""
-        known = {piece: self._dictionary.get(piece, ()) for piece in pieces}
-        new = [piece for piece, ids in known.items() if ids == ()]
+    def _learn_pieces(self, pieces: list[str]) -> Mapping[str, list[int] | None]:
+        """Tokenize the pieces that the dictionary lacks, and enter them if they fit.
+
+        Returns:
+            The ids of all pieces.
+        """
+        known = self._dictionary  # which another thread may empty
+        found = {piece: known[piece] for piece in pieces if piece in known}
+        new = [piece for piece in dict.fromkeys(pieces) if piece not in found]
         tokenized = self._tokenize(new)
-        learned: dict[str, list[int] | None] = {}
-        for piece, start, count in zip(new, tokenized.starts.tolist(), tokenized.counts.tolist(), strict=True):
-            learned[piece] = None if count < 0 else tokenized.pool[start : start + count].tolist()
+        learned: dict[str, list[int] | None] = {
+            piece: None if count == NOT_ALONE else tokenized.pool[start : start + count].tolist()
+            for piece, start, count in zip(new, tokenized.starts.tolist(), tokenized.counts.tolist(), strict=True)
+        }
         kept = {piece: ids for piece, ids in learned.items() if len(piece) <= LONGEST}
         size = sum(_ENTRY_BYTES + _CHARACTER_BYTES * len(p) + _ID_BYTES * len(ids or ()) for p, ids in kept.items())
         limit = self.max_bytes * _DICTIONARY_SHARE
@@ -168,72 +149,55 @@ class WordTokenizer:
             if size <= limit:
                 self._dictionary.update(kept)
                 self._dictionary_bytes += size
-        return {piece: ids for piece, ids in known.items() if ids != ()} | learned  # type: ignore[return-value]
+        return found | learned
 
     def bags(self, texts: Sequence[str]) -> Bags:
         """The token ids of texts, looked up all at once."""
         prefix = self.rules.prefix.encode()
         encoded = [prefix + text.encode() if text else b"" for text in texts]
-        offsets = _offsets(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        offsets = np.cumsum([0, *map(len, encoded)])
         buffer = b"".join(encoded)
         if not buffer:
             return Bags(np.empty(0, np.int32), offsets)
         starts = self._cuts(buffer, offsets)
-        spans = _Spans(buffer + bytes(WIDTHS[-1]), starts, np.diff(starts, append=len(buffer)))
+        words = Words.cut(buffer, starts)
         table = self._table
-        tokenized, unknown = _look_up(table, spans)
-        if unknown and not self._is_worth_learning(unknown, len(starts)):
-            return plain_bags(self.tokenizer, texts)
-        if unknown:
-            tokenized = self._learn(table, tokenized, unknown, spans)
+        tokenized = table.find(words)
+        absent = np.flatnonzero(tokenized.counts == ABSENT)
+        if len(absent):
+            first, inverse = table.distinct(words.at(absent))
+            if not self._is_worth_learning(len(first), len(starts)):
+                return plain_bags(self.tokenizer, texts)
+            new_words = words.at(absent[first])
+            new = self._tokenize(new_words.texts())
+            self._enter(table, new_words, new)
+            tokenized = tokenized.replaced(absent, new.at(inverse))
         firsts = np.searchsorted(starts, offsets)  # which piece is each text's first
         tokenized = self._with_odd_texts_whole(tokenized, firsts, texts)
-        return Bags(tokenized.ids(), _offsets(tokenized.counts)[firsts])
+        return Bags(tokenized.ids(), np.append(0, tokenized.counts.cumsum())[firsts])
 
-    def _is_worth_learning(self, unknown: Sequence[_Unknown], pieces: int) -> bool:
-        if sum(len(some.first) for some in unknown) <= _MOSTLY_NEW * pieces:
+    def _is_worth_learning(self, new: int, pieces: int) -> bool:
+        if new <= _MOSTLY_NEW * pieces:
             return True
         self._mostly_new_batches += 1
         return self._mostly_new_batches % _LEARNED_ANYWAY == 1
 
-    def _learn(self, table: WordTable, tokenized: _Tokenized, unknown: Sequence[_Unknown], spans: _Spans) -> _Tokenized:
-        """Tokenize the pieces that were not found, and enter them into the table."""
-        starts, counts = tokenized.starts, tokenized.counts
-        new = self._tokenize([piece for some in unknown for piece in spans.texts(some.positions[some.first])])
-        begin = 0
-        for some in unknown:
-            end = begin + len(some.first)
-            part = _Tokenized(new.pool, new.starts[begin:end], new.counts[begin:end])
-            starts[some.positions] = part.starts[some.inverse] + len(tokenized.pool)
-            counts[some.positions] = part.counts[some.inverse]
-            if some.width is not None:
-                self._enter(table, some.width, some.rows[some.first], part)
-            begin = end
-        return _Tokenized(np.concatenate([tokenized.pool, new.pool]), starts, counts)
-
-    def _enter(self, table: WordTable, width: int, rows: Rows, tokenized: _Tokenized) -> None:
+    def _enter(self, table: WordTable, words: Words, tokenized: Tokenized) -> None:
         with self._lock:
-            if table is not self._table:
-                return  # emptied by another thread
-            part = table.parts[width]
-            absent = part.find(rows, part.hashes(rows)) < 0  # another thread may have been faster
-            new = _Tokenized(tokenized.pool, tokenized.starts[absent], tokenized.counts[absent])
-            if not table.add(width, rows[absent], new.ids(), new.counts.astype(np.int32)):
+            # It may have been emptied by another thread.
+            if table is self._table and not table.add(words, tokenized):
                 self._table = WordTable(table.max_bytes)
 
-    def _with_odd_texts_whole(self, tokenized: _Tokenized, firsts: Integers, texts: Sequence[str]) -> _Tokenized:
+    def _with_odd_texts_whole(self, tokenized: Tokenized, firsts: Integers, texts: Sequence[str]) -> Tokenized:
         """Give the texts with a piece that does not stand alone their own tokens, as if they were the first piece's."""
-        odd_pieces = np.flatnonzero(tokenized.counts < 0)
+        odd_pieces = np.flatnonzero(tokenized.counts == NOT_ALONE)
         if not len(odd_pieces):
             return tokenized
         odd = np.unique(np.searchsorted(firsts, odd_pieces, side="right") - 1)
         whole = plain_bags(self.tokenizer, [texts[index] for index in odd.tolist()])
-        starts, counts = tokenized.starts, tokenized.counts
         for index in odd.tolist():
-            counts[firsts[index] : firsts[index + 1]] = 0
-        counts[firsts[odd]] = np.diff(whole.offsets)
-        starts[firsts[odd]] = whole.offsets[:-1] + len(tokenized.pool)
-        return _Tokenized(np.concatenate([tokenized.pool, whole.ids]), starts, counts)
+            tokenized.counts[firsts[index] : firsts[index + 1]] = 0
+        return tokenized.replaced(firsts[odd], Tokenized(whole.ids, whole.offsets[:-1], np.diff(whole.offsets)))
 
     def _cuts(self, buffer: bytes, offsets: Integers) -> Integers:
         """Where the pieces of a buffer of texts begin."""
@@ -252,49 +216,44 @@ class WordTokenizer:
         cuts[offsets[:-1][offsets[:-1] < len(cuts)]] = True
         return np.flatnonzero(cuts)
 
-    def _tokenize(self, pieces: Sequence[str]) -> _Tokenized:
+    def _tokenize(self, pieces: Sequence[str]) -> Tokenized:
         """Have the tokenizer tokenize pieces, those that allow it many at a time."""
-        starts, counts = np.zeros(len(pieces), np.int64), np.full(len(pieces), -1)
-        pool = np.empty(0, np.int32)
+        tokenized = Tokenized(np.empty(0, np.int32), np.zeros(len(pieces), np.int64), np.full(len(pieces), NOT_ALONE))
         alone = [index for index, piece in enumerate(pieces) if self.rules.stands_alone(piece)]
         simple = [index for index in alone if self.rules.marker and _is_simple(pieces[index])]
         if simple:
-            together = self._tokenize_simple([pieces[index] for index in simple])
-            pool, starts[simple], counts[simple] = together.pool, together.starts, together.counts
-        single = [index for index in alone if counts[index] < 0]
+            tokenized = tokenized.replaced(simple, self._tokenize_together([pieces[index] for index in simple]))
+        single = [index for index in alone if tokenized.counts[index] == NOT_ALONE]
         if single:
-            separate = self._tokenize_singly([pieces[index] for index in single])
-            starts[single], counts[single] = separate.starts + len(pool), separate.counts
-            pool = np.concatenate([pool, separate.pool])
-        return _Tokenized(pool, starts, counts)
+            tokenized = tokenized.replaced(single, self._tokenize_singly([pieces[index] for index in single]))
+        return tokenized
 
-    def _tokenize_simple(self, pieces: Sequence[str]) -> _Tokenized:
-        """Tokenize many pieces as one text, whose tokens tell where each begins; -1 for those where they do not."""
+    def _tokenize_together(self, pieces: Sequence[str]) -> Tokenized:
+        """Tokenize many simple pieces as one text, whose tokens tell where each begins, except for those where not."""
         groups = [pieces[start : start + _GROUP] for start in range(0, len(pieces), _GROUP)]
         bags = plain_bags(self.tokenizer, ["".join(group)[len(self.rules.prefix) :] for group in groups])
         begins = np.flatnonzero(self._begins_piece[bags.ids])
         begun = np.diff(np.searchsorted(begins, bags.offsets))
-        expected = np.fromiter(map(len, groups), np.int64, len(groups))
-        starts, counts = np.zeros(len(pieces), np.int64), np.full(len(pieces), -1)
+        expected = np.array([len(group) for group in groups], np.int64)
+        starts, counts = np.zeros(len(pieces), np.int64), np.full(len(pieces), NOT_ALONE)
         # Every piece begins with such a token. If there are no more of them, there are none within a piece.
-        clear = np.repeat(begun == expected, expected)
-        starts[clear] = begins[np.repeat(begun == expected, begun)]
-        ends = np.append(begins, len(bags.ids))[1:]
-        counts[clear] = ends[np.repeat(begun == expected, begun)] - starts[clear]
-        return _Tokenized(bags.ids, starts, counts)
+        clear, of_clear = np.repeat(begun == expected, expected), np.repeat(begun == expected, begun)
+        starts[clear] = begins[of_clear]
+        counts[clear] = np.diff(begins, append=len(bags.ids))[of_clear]
+        return Tokenized(bags.ids, starts, counts)
 
-    def _tokenize_singly(self, pieces: Sequence[str]) -> _Tokenized:
-        """Tokenize each piece as a text; -1 for those that no text by itself has the tokens of."""
+    def _tokenize_singly(self, pieces: Sequence[str]) -> Tokenized:
+        """Tokenize each piece as a text; NOT_ALONE for those that no text by itself has the tokens of."""
         prefix, behind_newline = self.rules.prefix, self.rules.cuts_newlines
         texts, dropped = [], []
         for piece in pieces:
             # The tokenizer puts the prefix before a text, but not before an empty one, nor behind a newline.
             own = piece.startswith(prefix) and len(piece) > len(prefix)
             texts.append(piece[len(prefix) :] if own else f"\n{piece}" if behind_newline else "")
-            dropped.append(0 if own else len(self._newline_ids) if behind_newline else 1)
+            dropped.append(0 if own else self._newline_tokens if behind_newline else 1)
         bags = plain_bags(self.tokenizer, texts)
         drop = np.array(dropped, np.int64)
-        return _Tokenized(bags.ids, bags.offsets[:-1] + drop, np.diff(bags.offsets) - drop)
+        return Tokenized(bags.ids, bags.offsets[:-1] + drop, np.diff(bags.offsets) - drop)
 
     def _marked_tokens(self) -> npt.NDArray[np.bool_]:
         """Which token ids are those of tokens that begin with the marker, [V]."""
@@ -310,68 +269,3 @@ def _joined(pieces: list[str], known: Mapping[str, list[int] | None]) -> list[in
     for piece in pieces:
         ids += known[piece]  # type: ignore[arg-type]
     return ids
-
-
-@dataclass(frozen=True)
-class _Spans:
-    """Pieces in a buffer of UTF-8, which has some more bytes behind the last of them."""
-
-    buffer: bytes
-    starts: Integers
-    lengths: Integers
-
-    def rows(self, positions: Integers, width: int) -> Rows:
-        return words_as_rows(self.buffer, self.starts[positions], self.lengths[positions], width)
-
-    def texts(self, positions: Integers) -> list[str]:
-        starts = self.starts[positions].tolist()
-        ends = (self.starts[positions] + self.lengths[positions]).tolist()
-        return [self.buffer[start:end].decode() for start, end in zip(starts, ends, strict=True)]
-
-
-@dataclass(frozen=True)
-class _Unknown:
-    """Pieces that are not in the table.
-
-    Attributes:
-        width: Of their rows, in bytes; None if they are too long to have some.
-        positions: Which pieces, [n].
-        rows: The rows of each, [n, width / 8].
-        first: Of equal ones, the first, as an index into ``positions``, [m].
-        inverse: For each piece the index into ``first`` of the one that it is equal to, [n].
-    """
-
-    width: int | None
-    positions: Integers
-    rows: Rows
-    first: Integers
-    inverse: Integers
-
-
-def _look_up(table: WordTable, spans: _Spans) -> tuple[_Tokenized, list[_Unknown]]:
-    """Find pieces in the table; starts and counts of those that are not there are not to be used."""
-    starts, counts = np.zeros(len(spans.starts), np.int64), np.zeros(len(spans.starts), np.int64)
-    unknown = []
-    shorter = 0
-    for width in WIDTHS:
-        positions = np.flatnonzero((spans.lengths > shorter) & (spans.lengths < width))
-        shorter = width - 1
-        if not len(positions):
-            continue
-        rows, part = spans.rows(positions, width), table.parts[width]
-        hashes = part.hashes(rows)
-        slots = part.find(rows, hashes)
-        starts[positions], counts[positions] = part.starts[slots], part.counts[slots]
-        missing = np.flatnonzero(slots < 0)
-        if len(missing):
-            rows = rows[missing]
-            _, first, inverse = np.unique(hashes[missing], return_index=True, return_inverse=True)
-            if not np.array_equal(rows[first[inverse]], rows):  # two pieces with one hash
-                first = inverse = np.arange(len(rows))
-            unknown.append(_Unknown(width, positions[missing], rows, first, inverse))
-    long = np.flatnonzero(spans.lengths > LONGEST)
-    if len(long):
-        each = np.arange(len(long))
-        unknown.append(_Unknown(None, long, np.empty((0, 0), np.uint64), each, each))
-    # The ids are fetched last: those that a slot points at were there before the slot was.
-    return _Tokenized(table.ids, starts, counts), unknown
