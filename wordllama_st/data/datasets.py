@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from wordllama_st.errors import DatasetError, reason, require
 
@@ -21,6 +22,8 @@ FILE_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json",
 LABEL_COLUMNS = ("score", "scores", "label", "labels", "similarity", "similarity_score")
 #: The label column of scored pairs, whatever its name was.
 SCORE = "score"
+#: A table whose cells can be checked.
+Rows: TypeAlias = "Dataset | Mapping[str, Sequence[object]]"
 
 
 class Kind(Enum):
@@ -185,13 +188,7 @@ def check_columns(rows: Dataset, columns: Iterable[str], name: str) -> None:
             raise DatasetError(f"{name} has no column {column!r}; it has {', '.join(rows.column_names)}.")
 
 
-def check_cells(
-    rows: Dataset | Mapping[str, Sequence[object]],
-    column: str,
-    name: str,
-    is_valid: Callable[[Any], object],
-    fault: str,
-) -> None:
+def check_cells(rows: Rows, column: str, name: str, is_valid: Callable[[Any], object], fault: str) -> None:
     """Raise a DatasetError at the first invalid cell, naming its row; ``fault`` may show the cell as ``{!r}``."""
     cells = rows[column] if isinstance(rows, Mapping) else (cell for (cell,) in iterate_rows(rows, [column]))
     for number, cell in enumerate(cells, 1):
@@ -199,7 +196,7 @@ def check_cells(
             raise DatasetError(f"{name}, row {number}: the cell {column!r} {fault.format(cell)}")
 
 
-def check_texts(rows: Dataset | Mapping[str, Sequence[object]], column: str, name: str) -> None:
+def check_texts(rows: Rows, column: str, name: str) -> None:
     """Raise a DatasetError at the first cell that is empty, blank or not a text."""
     check_cells(rows, column, name, lambda cell: isinstance(cell, str) and cell.strip(), "is empty. Fill or drop it.")
 
@@ -220,8 +217,7 @@ def decode_lines(file: BinaryIO, name: str) -> Iterator[str]:
 def check_utf8(path: Path) -> None:
     """Raise a DatasetError if a file is not UTF-8, before a parser fails somewhere in it."""
     with path.open("rb") as file:
-        for _ in decode_lines(file, str(path)):
-            pass
+        deque(decode_lines(file, str(path)), maxlen=0)
 
 
 def tsv_quoting(path: Path) -> int:

@@ -20,14 +20,11 @@ from wordllama_st.errors import DatasetError
 
 
 def read_texts(sources: Iterable[str | Path]) -> Iterator[str]:
-    """Read all texts of some files, without those that are empty or blank.
+    """Read all texts of some files, without whitespace around them, and without those that are empty or blank.
 
     Args:
         sources: A .csv, .tsv, .json, .jsonl or .parquet file has a text in each cell of its text columns; any other
             file is plain text (UTF-8) and has one in each line.
-
-    Yields:
-        Texts without whitespace around them.
 
     Raises:
         DatasetError: If a file does not exist, is not UTF-8, cannot be read or has no text in it.

@@ -25,9 +25,9 @@ from wordllama_st.data.documents import (
     hold_out_documents,
     make_pairs,
     pairs,
-    pairs_to_training_data,
     read_documents,
 )
+from wordllama_st.data.documents.pairs import pairs_to_training_data
 from wordllama_st.data.documents.passages import fold, words
 from wordllama_st.errors import ArgumentError, DocumentError
 

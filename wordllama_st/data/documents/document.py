@@ -11,6 +11,8 @@ from wordllama_st.data.documents.passages import make_passages, one_line, readab
 
 #: Characters. Longer text marked as a heading only had to look large.
 LONGEST_HEADING = 200
+#: What stands between a heading and the text on the same line; the last two are dashes.
+_APART = ".:;!?-\u2013\u2014"
 
 
 class SectionKind(Enum):
@@ -23,12 +25,11 @@ class SectionKind(Enum):
 
 @dataclass(frozen=True)
 class Section:
-    """Passages below the same headings.
+    """Passages, in order, below the same headings.
 
     Attributes:
-        headings: The outermost first; of code, the one qualified name it is about, such as ``DataFrame.merge``.
-            Empty where nothing says what the passages are about.
-        passages: The text, in order; of a definition, the docstring's summary and then the rest of it.
+        headings: The outermost first; of code, one qualified name such as ``DataFrame.merge``. Empty if there are none.
+        passages: Of a definition, the docstring's summary and then the rest of it.
     """
 
     headings: tuple[str, ...]
@@ -38,12 +39,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """One file's sections.
+    """A file's sections that have passages, in order.
 
     Attributes:
         path: Within the folder that was read, with forward slashes on every system.
         format: What it was read as, such as ``Markdown``.
-        sections: Those that have passages, in order.
     """
 
     path: str
@@ -83,9 +83,6 @@ def make_sections(blocks: Iterable[tuple[int, str]], name: str, title: str = "")
                 texts.append(text)
     end_section()
     return sections
-
-
-_APART = ".:;!?-\u2013\u2014"  # the last two are dashes
 
 
 def _without_repeated(heading: str, text: str) -> str:

@@ -32,8 +32,6 @@ LARGEST_SHARE = 0.1
 #: Passages of a part, where a section is too long to be held out whole.
 PART = 20
 
-COLUMNS = ("anchor", "positive")
-
 
 class Relation(Enum):
     """How the two texts of a pair are related in their document."""
@@ -54,13 +52,10 @@ _OF_HEADING = {
 
 @dataclass(frozen=True)
 class Pair:
-    """Two texts that belong together.
+    """Two texts that belong together: the anchor to search with, and the positive to find.
 
     Attributes:
-        anchor: The one to search with; ``positive`` is the one to find.
-        path: The document's.
-        section: The number of the section in its document, from 0.
-        passage: The number of the positive in its section, from 0.
+        section: The number of the section in its document, from 0; ``passage`` that of the positive in its section.
     """
 
     anchor: str
@@ -73,12 +68,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of some documents; ``str`` of it is a report of a line or two.
-
-    Attributes:
-        pairs: In the order of the documents, none twice.
-        dropped: How many more there were, by the reason for leaving them out.
-    """
+    """The pairs of some documents, none twice, and the numbers of those dropped, by reason; ``str`` is a report."""
 
     pairs: tuple[Pair, ...]
     dropped: dict[str, int]
@@ -100,8 +90,7 @@ def make_pairs(documents: Iterable[Document], relations: Sequence[Relation] = tu
     *CodeSearchNet Challenge* (2019).
 
     Args:
-        documents: As :func:`~wordllama_st.data.documents.read_documents` reads them. All of them together, also where
-            some are to be held out: what is the same everywhere only shows in many.
+        documents: All of them, also where some are to be held out: what is the same everywhere only shows in many.
         relations: Those to use.
 
     Raises:
@@ -187,9 +176,9 @@ def pairs_to_training_data(pairs: Iterable[Pair]) -> dict[str, TrainingData]:
 
     rows: dict[Relation, list[dict[str, str]]] = {relation: [] for relation in Relation}
     for pair in pairs:
-        rows[pair.relation].append({column: getattr(pair, column) for column in COLUMNS})
+        rows[pair.relation].append({"anchor": pair.anchor, "positive": pair.positive})
     return {
-        relation.value: TrainingData(Dataset.from_list(found), Kind.PAIRS, relation.value, COLUMNS)
+        relation.value: TrainingData(Dataset.from_list(found), Kind.PAIRS, relation.value, ("anchor", "positive"))
         for relation, found in rows.items()
         if len(found) > 1
     }
@@ -226,7 +215,7 @@ def hold_out_documents(pairs: Sequence[Pair], share: float = 0.15, seed: int = 4
     Where there are fewer than four documents, sections are held out instead, long ones in parts of ``PART`` passages.
 
     Args:
-        pairs: As :func:`~wordllama_st.data.documents.make_pairs` makes them.
+        pairs: Those of :func:`make_pairs`.
         share: Of the pairs, at least this share is held out, and at least ``FEWEST_HELD_OUT``.
         seed: Another one chooses others.
 

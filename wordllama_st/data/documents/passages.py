@@ -50,11 +50,7 @@ def paragraphs(text: str) -> list[str]:
 
 
 def make_passages(blocks: Iterable[str]) -> list[str]:
-    """Cut long blocks of text at ends of sentences, and join short ones; passages of one line hold all of the text.
-
-    Each has ``MIN_CHARACTERS`` at least, unless it is the only one, and ``MAX_CHARACTERS`` at most, not counting a
-    short piece that was joined to either end.
-    """
+    """Cut long blocks at ends of sentences and join short ones: passages of one line each that hold all of the text."""
     passages: list[str] = []
     for piece in (piece for block in blocks for piece in _cut(one_line(block))):
         if passages and len(passages[-1]) < MIN_CHARACTERS:

@@ -42,9 +42,7 @@ def read(content: bytes, name: str) -> list[Section]:
         comments.setdefault(next(owners, module), []).append(comment)
     sections += [(SectionKind.COMMENTS, owner, make_passages(blocks)) for owner, blocks in comments.items()]
     return [
-        Section((one_line(qualified),) if qualified else (), tuple(passages), kind)
-        for kind, qualified, passages in sections
-        if passages
+        Section((one_line(owner),) if owner else (), tuple(texts), kind) for kind, owner, texts in sections if texts
     ]
 
 

@@ -26,9 +26,6 @@ LARGEST_TEXT = 10_000_000
 LARGEST_PDF = 100_000_000
 #: Folders of other people's work, besides hidden ones and virtual environments.
 SKIPPED_FOLDERS = {"__pycache__", "node_modules", "site-packages", "dist-packages"}
-SKIPPED_FOLDER_ENDINGS = (".egg-info", ".dist-info")
-#: What every virtual environment has.
-ENVIRONMENT_FILE = "pyvenv.cfg"
 
 
 class Format(NamedTuple):
@@ -61,10 +58,9 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True)
 class Documents:
-    """The documents of a folder; ``str`` of it is a report of some lines.
+    """The documents of a folder that have text, in the order of their paths; ``str`` of it is a report.
 
     Attributes:
-        documents: Those that have text, in the order of their paths.
         skipped: Files without text, and files and folders that cannot or should not be read.
         others: Numbers of files of other formats, by the ending of their names.
     """
@@ -107,8 +103,7 @@ def read_documents(folder: str | Path, *, show_progress_bar: bool | None = None)
         show_progress_bar: None shows it when this package logs at INFO, as sentence-transformers does.
 
     Raises:
-        DocumentError: If there is no such folder; or no document with text in it; or a document that was named alone
-            cannot be read.
+        DocumentError: If there is no such folder, or no text in it, or a document named alone cannot be read.
         MissingExtraError: If a document needs a library that is not installed.
     """
     root = Path(folder)
@@ -121,7 +116,8 @@ def read_documents(folder: str | Path, *, show_progress_bar: bool | None = None)
     documents: list[Document] = []
     skipped: list[Skipped] = []
     others: Counter[str] = Counter()
-    for path in tqdm(list(_files(root, skipped)), "Reading", unit=" files", disable=not show_progress_bar):
+    paths = [root] if root.is_file() else list(_files(root, skipped))
+    for path in tqdm(paths, "Reading", unit=" files", disable=not show_progress_bar):
         suffix = path.suffix.lower()
         if suffix not in FORMATS:
             others[suffix or "no ending"] += 1
@@ -142,9 +138,6 @@ def read_documents(folder: str | Path, *, show_progress_bar: bool | None = None)
 
 def _files(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
     """The files below a folder in the order of their paths; ``skipped`` takes the folders that are left out."""
-    if root.is_file():
-        yield root
-        return
 
     def unreadable(error: OSError) -> None:
         skipped.append(Skipped(_name(Path(error.filename), root), f"cannot be opened: {error.strerror}"))
@@ -153,11 +146,11 @@ def _files(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
         kept = []
         for name in sorted(folders):
             folder = Path(here, name)
-            if name.startswith(".") or name in SKIPPED_FOLDERS or name.endswith(SKIPPED_FOLDER_ENDINGS):
+            if name.startswith(".") or name in SKIPPED_FOLDERS or name.endswith((".egg-info", ".dist-info")):
                 continue
             if folder.is_symlink():
                 skipped.append(Skipped(_name(folder, root), "a link to a folder, not followed"))
-            elif not (folder / ENVIRONMENT_FILE).exists():
+            elif not (folder / "pyvenv.cfg").exists():  # which every virtual environment has
                 kept.append(name)
         folders[:] = kept
         yield from (Path(here, name) for name in sorted(files) if not name.startswith("."))
