@@ -70,14 +70,7 @@ class WeightedPool(TrainedModule):
 
 
 def invert_activation(activation: str, values: Tensor) -> Tensor:
-    """Find the weights that an activation maps to ``values``, by bisection.
-
-    Args:
-        activation: A name in :data:`ACTIVATIONS`; each is increasing on the interval searched.
-        values: Effective weights [V], none of them negative.
-
-    Returns:
-        w [V], with f(w) equal to ``values``.
+    """Find the weights [V] that an activation maps to ``values`` [V], by bisection.
 
     Raises:
         ArgumentError: If there is no such activation, or one of the values is negative or not finite.

@@ -33,17 +33,13 @@ TokenWeights = Literal["ones", "stopwords", "rank", "corpus"]
 def build_or_continue(
     source: str | Path | Codebook | SentenceTransformer, *, max_seq_length: int | None = None, **building: Any
 ) -> SentenceTransformer:
-    """Build a model over a codebook, or take one trained before to be trained further.
+    """Build a model over a codebook, or take one trained before (a model or its directory) to be trained further.
 
-    Args:
-        source: A codebook or what :meth:`Codebook.from_pretrained` takes; or a trained model or its directory.
-        max_seq_length: Tokens of a text beyond this number are left out in training; None changes nothing.
-        **building: Arguments of :func:`build_model`; those that are None are left out. The projection starts from the
-            identity for the table of a static model, and from principal components for any other.
+    None among the arguments of :func:`build_model` is its default. The projection starts from the identity for the table
+    of a static model, and from principal components for any other.
 
     Raises:
         ArgumentError: If an argument of :func:`build_model` is given for a trained model.
-        CodebookError: If the codebook is not usable; likewise CodebookNotFoundError and ModelLoadError.
     """
     given = {name: value for name, value in building.items() if value is not None}
     is_static = isinstance(source, (str, Path)) and static_format.find(Path(source)) is not None

@@ -96,13 +96,7 @@ def pca_rotate(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDA
 def initialize_by_least_squares(
     model: SentenceTransformer, texts: Sequence[str], vectors: npt.NDArray[np.floating[Any]], seed: int = 0
 ) -> None:
-    """Fit a model's projection to the teacher's embeddings by ridge regression.
-
-    Args:
-        model: A model over a codebook with a linear projection as its last module.
-        texts: n texts.
-        vectors: The teacher's embeddings [n, D], rotated; the projection is fitted to the first d dimensions.
-        seed: Seed of the sample of many texts.
+    """Fit a model's linear projection to the teacher's rotated embeddings [n, D] of n texts by ridge regression.
 
     Raises:
         ArgumentError: If the last module is not a linear projection, or the teacher has fewer than d dimensions.
@@ -141,7 +135,7 @@ def train_distillation(
     learning_rate: float | None = None,
     **arguments: Any,
 ) -> float:
-    """Train a model in place on a teacher's embeddings, with the Trainer of sentence-transformers.
+    """Train a model in place on a teacher's embeddings of n texts; return the seconds.
 
     Args:
         model: A model over a codebook, whose projection and token weights are trained; or a static model, every row of
@@ -149,15 +143,10 @@ def train_distillation(
         texts: n texts of the kind that the model is for.
         vectors: The teacher's embeddings [n, D], D ≥ d, as :func:`pca_rotate` returns them.
         temperature: As for :class:`~wordllama_st.training.losses.DistillationLoss`, likewise ``similarity_weight``.
-        **arguments: Others of :func:`~wordllama_st.training.trainer.run_trainer`. Those that are not listed are as for
-            :mod:`wordllama_st.recipes`.
-
-    Returns:
-        The duration of training, in seconds.
+        **arguments: Those of :mod:`wordllama_st.recipes` and of :func:`~wordllama_st.training.trainer.run_trainer`.
 
     Raises:
-        ArgumentError: If there are not as many embeddings as texts, the teacher has fewer than d dimensions, or a
-            Matryoshka dim is larger than d.
+        ArgumentError: If the numbers of texts and embeddings differ, or there are fewer than d dimensions.
         TrainingError: If the checkpoints belong to another run, or training diverged.
     """
     if len(texts) != len(vectors):

@@ -15,15 +15,10 @@ RELATIVE_MARGIN = 0.05
 
 
 def add_hard_negatives(model: SentenceTransformer, data: TrainingData, count: int) -> TrainingData:
-    """Give each pair other pairs' positives as negatives, those that a model finds most similar to its anchor.
-
-    Args:
-        model: The model to mine with, as a rule the one to be trained.
-        data: Pairs.
-        count: Negatives per pair.
+    """Give each pair ``count`` other pairs' positives as negatives, those that a model finds most similar to its anchor.
 
     Returns:
-        Triplets: anchor, positive and ``count`` negatives. Pairs with fewer negatives are left out.
+        Triplets. Pairs with fewer negatives are left out.
 
     Raises:
         ArgumentError: If the data is not pairs.

@@ -25,8 +25,7 @@ def static_model_from_pretrained(source: str | Path | SentenceTransformer) -> Se
     """Load a static model so that every row of its table can be trained.
 
     Args:
-        source: What :meth:`~wordllama_st.StaticEncoder.from_pretrained` takes; or a model over a static table, which is
-            returned as it is.
+        source: What :meth:`~wordllama_st.StaticEncoder.from_pretrained` takes; or a model over a static table, as it is.
 
     Returns:
         A stock model whose table [V, d] is in float32 and in memory of its own.
@@ -65,14 +64,9 @@ def save_static_model(
     scores: Sequence[EvalResult] = (),
     overwrite: bool = False,
 ) -> None:
-    """Save a static model in the layout that sentence-transformers 3.2 and later load.
+    """Save a static model in the layout that sentence-transformers 3.2 and later load; it appears when it is complete.
 
-    Args:
-        model: A model over a static table; a last ``Binarize`` is left to ``encode(precision="ubinary")``.
-        path: Directory to save to; it appears when it is complete.
-        origin: What the model was made from, statements for the model card.
-        scores: Evaluation results for the model card.
-        overwrite: Whether to replace what is at ``path``.
+    A last ``Binarize`` is left to ``encode(precision="ubinary")``. ``origin`` and ``scores`` are for the model card.
 
     Raises:
         ArgumentError: If the model is not static.

@@ -62,10 +62,7 @@ def as_list(sources: DatasetSource | Sequence[DatasetSource]) -> list[DatasetSou
 def read_datasets(
     sources: DatasetSource | Sequence[DatasetSource], columns: Sequence[str] | None = None, split: str = "train"
 ) -> dict[str, TrainingData]:
-    """Read one dataset or several.
-
-    Returns:
-        Training data by name: of a file its stem, if the stems differ.
+    """Read one dataset or several, by name: of a file its stem, if the stems differ.
 
     Raises:
         DatasetError: If one cannot be read, or has no usable columns.
@@ -209,18 +206,10 @@ def train_supervised(
     stay_close: float | None = None,
     **arguments: Any,
 ) -> float:
-    """Train a model in place, with the Trainer of sentence-transformers.
+    """Train a projection and token weights, or every row of a static model's table, in place; return the seconds.
 
-    Args:
-        model: A model over a codebook, whose projection and token weights are trained; or a static model, every row of
-            which is trained.
-        data: Training data, several by name; each batch comes from one of them.
-        stay_close: As for the recipes; 30 for a static model if None.
-        **arguments: Others of :func:`~wordllama_st.training.trainer.run_trainer`. Those that are not listed are as for
-            :mod:`wordllama_st.recipes`.
-
-    Returns:
-        The duration of training, in seconds.
+    The arguments are those of :mod:`wordllama_st.recipes` and of :func:`~wordllama_st.training.trainer.run_trainer`;
+    ``stay_close`` is 30 for a static model if None.
 
     Raises:
         ArgumentError: If a Matryoshka dim is larger than the model's, or ``stay_close`` is given for a projection.

@@ -75,23 +75,15 @@ def teacher_embeddings(
     prompt_name: str | None = None,
     show_progress_bar: bool | None = None,
 ) -> npt.NDArray[np.float16]:
-    """Encode texts with a teacher, and keep the embeddings in a cache directory.
+    """Encode n texts with a teacher, and keep the embeddings in a cache directory of this teacher and these texts.
 
     What the directory has is read instead of computed: an interrupted run resumes, less at most 4,096 texts.
-
-    Args:
-        teacher: A SentenceTransformer of cosine similarity.
-        texts: n texts.
-        cache: A directory for this teacher and these texts.
-        batch_size: Texts that the teacher encodes together.
-        prompt_name: One of the teacher's prompts to put in front of each text.
-        show_progress_bar: None shows it when this package logs at INFO.
 
     Returns:
         Embeddings [n, D], of unit length, in float16.
 
     Raises:
-        ArgumentError: If the teacher's similarity is another, there are no texts, or the cache is not theirs.
+        ArgumentError: If the teacher's similarity is not the cosine, there are no texts, or the cache is not theirs.
         ModelLoadError: If a file of the cache is damaged.
     """
     check_teacher(teacher)

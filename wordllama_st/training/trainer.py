@@ -47,19 +47,12 @@ def run_trainer(
     run: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> float:
-    """Train a model in place.
+    """Train a model in place, each batch from one of the datasets with its loss; return the seconds.
 
     Args:
-        model: The model to train.
-        datasets: Training data by name; each batch comes from one dataset.
-        losses: The loss of each dataset.
         learning_rate: The peak, from which it decays linearly to zero; token weights take ten times that.
         run: What else identifies the run that the checkpoints belong to.
-        **arguments: Other ``SentenceTransformerTrainingArguments``. The arguments that are not listed are those of
-            :mod:`wordllama_st.recipes`.
-
-    Returns:
-        The duration of training, in seconds.
+        **arguments: Other ``SentenceTransformerTrainingArguments``.
 
     Raises:
         TrainingError: If the checkpoints belong to another run, or training diverged.
