@@ -33,10 +33,10 @@ TokenWeights = Literal["ones", "stopwords", "rank", "corpus"]
 def build_or_continue(
     source: str | Path | Codebook | SentenceTransformer, *, max_seq_length: int | None = None, **building: Any
 ) -> SentenceTransformer:
-    """Build a model over a codebook, or take one trained before (a model or its directory) to be trained further.
+    """Build a model over a codebook, or take a trained one (a model or its directory) to be trained further.
 
-    None among the arguments of :func:`build_model` is its default. The projection starts from the identity for the table
-    of a static model, and from principal components for any other.
+    Arguments of :func:`build_model` that are None take its defaults. The projection starts from the identity for the
+    table of a static model, and from principal components for any other.
 
     Raises:
         ArgumentError: If an argument of :func:`build_model` is given for a trained model.

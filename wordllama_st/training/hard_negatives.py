@@ -15,7 +15,7 @@ RELATIVE_MARGIN = 0.05
 
 
 def add_hard_negatives(model: SentenceTransformer, data: TrainingData, count: int) -> TrainingData:
-    """Give each pair ``count`` other pairs' positives as negatives, those that a model finds most similar to its anchor.
+    """Give each pair ``count`` other pairs' positives as negatives, those most similar to its anchor by a model.
 
     Returns:
         Triplets. Pairs with fewer negatives are left out.

@@ -25,7 +25,7 @@ def static_model_from_pretrained(source: str | Path | SentenceTransformer) -> Se
     """Load a static model so that every row of its table can be trained.
 
     Args:
-        source: What :meth:`~wordllama_st.StaticEncoder.from_pretrained` takes; or a model over a static table, as it is.
+        source: What :meth:`~wordllama_st.StaticEncoder.from_pretrained` takes; or a model over a static table.
 
     Returns:
         A stock model whose table [V, d] is in float32 and in memory of its own.
