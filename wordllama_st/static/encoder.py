@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Default of ``word_memory``, in bytes.
 WORD_MEMORY = 64 * 2**20
 #: Texts that are encoded one by one; more are encoded together.
 _FEW = 8
@@ -113,7 +112,7 @@ class StaticEncoder:
         truncate_dim: int | None = None,
         word_memory: int = WORD_MEMORY,
     ) -> StaticEncoder:
-        """Load a static model.
+        """Load a static model; ``dtype``, ``truncate_dim`` and ``word_memory`` are as for the class.
 
         Args:
             source: A directory that :func:`~wordllama_st.bake`, :meth:`save_pretrained`, sentence-transformers or
@@ -121,9 +120,6 @@ class StaticEncoder:
             revision: Branch, tag or commit, for a model on the Hub.
             token: As in huggingface_hub.
             tokenizer: The tokenizer.json of a .safetensors file, if not beside it.
-            dtype: As for the class.
-            truncate_dim: As for the class.
-            word_memory: As for the class.
 
         Raises:
             ModelLoadError: If the source is no static model, or is damaged; a trained model must be baked first.
@@ -170,8 +166,7 @@ class StaticEncoder:
             num_threads: Batches at a time; None takes one for each core.
 
         Returns:
-            float32 [n, d] for n texts, [d] for a single one; for other precisions see there. A text without tokens has
-            the zero vector.
+            float32 [n, d], or [d] for a single text; for other precisions see there. Zeros for a text without tokens.
 
         Raises:
             ArgumentError: If a text is not a str (its index is named), or an argument is not valid.
@@ -182,7 +177,6 @@ class StaticEncoder:
         if batch_size < 1:
             raise ArgumentError(f"A batch has one text at least, not {batch_size}.")
         front = self.table.prompt_text(prompt_name) if prompt is None else prompt
-        single = isinstance(sentences, str)
         texts = _checked_texts([sentences] if isinstance(sentences, str) else sentences)
         if front:
             texts = [front + text for text in texts]
@@ -197,7 +191,7 @@ class StaticEncoder:
             embeddings = embeddings[:, :truncate_dim]
         if normalize_embeddings:
             embeddings = normalized(embeddings)
-        result = quantize_embeddings(embeddings[0] if single else embeddings, precision)
+        result = quantize_embeddings(embeddings[0] if isinstance(sentences, str) else embeddings, precision)
         return result if result.base is None else result.copy()
 
     def encode_stream(
@@ -207,7 +201,7 @@ class StaticEncoder:
 
         Args:
             sentences: Texts, of any number.
-            batch_size: Texts to take before the first embedding is yielded, and each time after.
+            batch_size: Texts to take at a time.
             **options: Of :meth:`encode`; 8-bit precisions are refused, since each batch would have ranges of its own.
 
         Raises:
@@ -247,13 +241,12 @@ class StaticEncoder:
     def save_pretrained(
         self, path: str | Path, *, format: Format = "sentence-transformers", overwrite: bool = False
     ) -> None:
-        """Write the model in the layout of a runtime.
+        """Write the model with a model card, in the layout of a runtime.
 
         Args:
             path: A directory, which appears when it is complete.
-            format: ``"sentence-transformers"`` for the stock class (float32 or float16); ``"model2vec"`` for that
-                package and for the stock class from version 6.2 on (int8 too); ``"wordllama"`` for the wordllama
-                package.
+            format: ``"sentence-transformers"`` for the stock class, float32 or float16; ``"model2vec"`` for that
+                package and the stock class from version 6.2 on, int8 too; ``"wordllama"`` for that package.
             overwrite: Whether to replace what is there.
 
         Raises:
@@ -265,14 +258,10 @@ class StaticEncoder:
         write_static_model(self.table, path, ["A static model, saved again"], format=format, overwrite=overwrite)
 
     def to_wordllama(self) -> WordLlamaInference:
-        """Return the model in the wordllama package's class, with its ``rank``, ``topk``, ``filter`` and more.
-
-        Embeddings are those of :meth:`encode`, up to a last normalization, which ``embed`` does with ``norm=True``.
-        """
+        """Return the model in the wordllama package's class; a last normalization is left to ``embed(norm=True)``."""
         from wordllama.inference import WordLlamaInference
 
-        # It sets padding on the tokenizer that it is given.
-        return WordLlamaInference(self.table.expanded(), copy.deepcopy(self.tokenizer))
+        return WordLlamaInference(self.table.expanded(), copy.deepcopy(self.tokenizer))  # on which it sets padding
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and other processes get the model without what is cached about it and its words."""
@@ -284,10 +273,11 @@ class StaticEncoder:
     @cached_property
     def _batch_table(self) -> StaticTable:
         """The table that many texts are encoded with, in float32 unless it is meant to be small."""
-        small = self.table.mapping is not None or self.table.weight.dtype == np.int8
-        if self._dtype == "float32" or (self._dtype is None and not small):
-            return replace(self.table, weight=np.ascontiguousarray(self.table.expanded()), mapping=None, scales=None)
-        return self.table
+        table = self.table
+        small = table.mapping is not None or table.weight.dtype == np.int8
+        if self._dtype in ("float16", "int8") or (self._dtype is None and small):
+            return table
+        return replace(table, weight=np.ascontiguousarray(table.expanded()), mapping=None, scales=None)
 
     @cached_property
     def _words(self) -> WordTokenizer | None:

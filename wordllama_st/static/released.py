@@ -25,13 +25,7 @@ _REPOSITORIES = {"l2": "dleemiller/word-llama-l2-supercat", "l3": "dleemiller/wo
 
 @dataclass(frozen=True)
 class ReleasedModel:
-    """A released model.
-
-    Attributes:
-        family: ``"l2"`` (tokens of Llama 2) or ``"l3"`` (of Llama 3).
-        dim: Embedding dim.
-        binary: Whether it was trained for sign embeddings, ``encode(precision="ubinary")``.
-    """
+    """A released model of a family, ``"l2"`` or ``"l3"``, for ``encode(precision="ubinary")`` if it is ``binary``."""
 
     family: str
     dim: int
@@ -92,11 +86,7 @@ def is_released(name: str) -> bool:
 
 
 def released_model(name: str) -> ReleasedModel:
-    """Look up a released model.
-
-    Raises:
-        UnknownModelError: If no such model was released; it lists those that were.
-    """
+    """Look up a released model; UnknownModelError if there is none of that name."""
     if not is_released(name):
         raise UnknownModelError(
             f"There is no released model {name!r}, and no directory of that name. The names are "

@@ -49,16 +49,13 @@ class TensorFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         if not path.is_file():
             raise missing_weights(path)
+        self.path = path
         try:
-            self._entries = read_header(path)
+            self.entries = read_header(path)
         except (CodebookError, OSError) as error:
             raise ModelLoadError(f"{reason(error)} Fetch or save the model again.") from error
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._entries
 
     def read(self, name: str) -> npt.NDArray[Any]:
         """Return a tensor as a private mapping of the file; float64 and bfloat16 are copied into float32.
@@ -66,12 +63,12 @@ class TensorFile:
         Raises:
             ModelLoadError: If there is no such tensor, or NumPy has no such dtype.
         """
-        if name not in self._entries:
+        if name not in self.entries:
             raise ModelLoadError(
-                f"{self.path} has no tensor {name!r}, but {', '.join(map(repr, self._entries)) or 'none at all'}: it "
+                f"{self.path} has no tensor {name!r}, but {', '.join(map(repr, self.entries)) or 'none at all'}: it "
                 f"is no static model's."
             )
-        entry = self._entries[name]
+        entry = self.entries[name]
         if entry.dtype not in _DTYPES:
             raise ModelLoadError(
                 f"{name!r} in {self.path} is stored as {entry.dtype}, which is not supported; save it as float32 or "
@@ -107,12 +104,10 @@ def read_table(weights: Path, tokenizer: Path, **settings: Any) -> StaticTable:
     """
     file = TensorFile(weights)
     mapping = scales = None
-    if TENSOR_NAME not in file and EMBEDDINGS in file:
+    if TENSOR_NAME not in file.entries and EMBEDDINGS in file.entries:
         weight = file.read(EMBEDDINGS)
-        if MAPPING in file:
-            mapping = np.array(file.read(MAPPING))
-        if WEIGHTS in file:
-            scales = np.array(file.read(WEIGHTS), dtype=np.float32)
+        mapping = np.array(file.read(MAPPING)) if MAPPING in file.entries else None
+        scales = np.array(file.read(WEIGHTS), dtype=np.float32) if WEIGHTS in file.entries else None
     else:
         weight = file.read(TENSOR_NAME)
         if weight.dtype == np.int8:

@@ -69,7 +69,7 @@ def _read_directory(directory: Path) -> StaticTable:
         )
     if (directory / MODULES_FILE).is_file():
         return sentence_transformers.read(directory)
-    if weights.is_file() and EMBEDDINGS in TensorFile(weights):
+    if weights.is_file() and EMBEDDINGS in TensorFile(weights).entries:
         return model2vec.read(directory)
     if wordllama.find(directory):
         return wordllama.read(directory)
