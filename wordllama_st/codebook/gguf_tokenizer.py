@@ -118,7 +118,7 @@ def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
             with panics_are_errors():
                 tokenizer = Tokenizer.from_str(metadata[_HUGGINGFACE])
                 tokenizer_files.check_charsmaps(tokenizer)
-        except Exception as error:  # the library raises bare Exception
+        except Exception as error:  # tokenizers raises bare Exception
             raise _fault(where, _HUGGINGFACE, f"is no tokenizer that can be read: {reason(error)}") from error
         return tokenizer
     model = metadata.get(f"{_PREFIX}model")
@@ -131,7 +131,7 @@ def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
             tokenizer = _BUILDERS[model](vocabulary)
     except CodebookError:
         raise
-    except Exception as error:  # the library raises bare Exception
+    except Exception as error:  # tokenizers raises bare Exception
         raise CodebookError(f"The {model!r} tokenizer in {where} cannot be built: {reason(error)}.") from error
     typed = list(zip(vocabulary.tokens, vocabulary.types, strict=True))
     for special, kinds in ((True, (_UNKNOWN, _CONTROL)), (False, (_USER_DEFINED,))):

@@ -81,7 +81,7 @@ def _read(path: Path) -> Tokenizer:
                 tokenizer.encode(text, add_special_tokens=False)
     except WordLlamaSTError:
         raise
-    except Exception as error:  # the library raises bare Exception
+    except Exception as error:  # tokenizers raises bare Exception
         said = reason(error).rstrip(".")
         raise CodebookError(f"{path} is no tokenizer that can read every text: {said}. Download it again.") from error
     return tokenizer
@@ -153,7 +153,7 @@ def _as_sentencepiece(tokenizer: Tokenizer, model: Any, path: Path) -> Tokenizer
     try:
         original = SentencePieceProcessor(model_proto=model.SerializeToString())
         pieces = [original.encode(text) for text in _PROBES]
-    except Exception as error:  # the library raises RuntimeError, or what its bindings make of what C++ throws
+    except Exception as error:  # sentencepiece raises RuntimeError, or what its bindings make of what C++ throws
         raise _damaged(path, f"SentencePiece says {reason(error)}") from error
     definition = json.loads(tokenizer.to_str())
     unknown = definition["model"].get("unk_id")

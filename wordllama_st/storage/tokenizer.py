@@ -19,7 +19,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise no_tokenizer(path)
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
+    except Exception as error:  # tokenizers raises bare Exception
         raise CodebookError(f"{path} is not a tokenizer.json that the tokenizers library reads: {error}.") from error
 
 
@@ -50,7 +50,7 @@ def text_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
     added = sorted(definition["added_tokens"], key=lambda token: token["id"])
     if any(token["special"] for token in added):
         model = definition["model"]
-        # All of them: the library numbers those that the vocabulary lacks anew.
+        # All of them: tokenizers numbers those that the vocabulary lacks anew.
         (_enter_pieces if model["type"] == "Unigram" else _enter_words)(model, added)
         definition["added_tokens"] = [token for token in added if not token["special"]]
     return Tokenizer.from_str(json.dumps(definition))
