@@ -91,11 +91,7 @@ class StaticTable:
         return _scaled(vectors, None if self.scales is None else self.scales[ids])
 
     def prompt_text(self, name: str | None = None) -> str:
-        """Return the prompt of a name; for None the default prompt, which is "" if there is none.
-
-        Raises:
-            ArgumentError: If the model has no prompt of that name.
-        """
+        """Return a prompt by its name, or the default prompt ("" if there is none); ArgumentError for another name."""
         name = self.default_prompt_name if name is None else name
         if name is None:
             return ""
@@ -106,11 +102,7 @@ class StaticTable:
         return self.prompts[name]
 
     def check_dim(self, dim: int) -> None:
-        """Check that the embeddings can be truncated to ``dim``.
-
-        Raises:
-            ArgumentError: If it is not in [1, d].
-        """
+        """Check that the embeddings can be truncated to ``dim``; ArgumentError if it is not in [1, d]."""
         if not 1 <= dim <= self.dim:
             raise ArgumentError(f"The model's vectors have {self.dim} dimensions; they cannot be cut to {dim}.")
 

@@ -65,7 +65,7 @@ class _Repository:
         """Return a file that the model cannot be without."""
         try:
             path = download_file(self.repo_id, filename, revision=self.commit or self.revision, token=self.token)
-        except (HfHubHTTPError, HFValidationError, OSError, httpx.HTTPError) as error:
+        except (EntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, httpx.HTTPError) as error:
             if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
                 raise ModelLoadError(
                     f"{self.repo_id} on the Hub has no {filename}, and so holds no static model. (Pickles are not "
@@ -91,13 +91,12 @@ class _Repository:
         try:
             return self.get(filename)
         except (ModelLoadError, ModelUnavailableError) as error:
-            missing = error.__cause__
-            # A cache that was filled by another library may lack what that library does not ask for.
-            if isinstance(missing, LocalEntryNotFoundError) and not (
-                isinstance(missing.__cause__, OfflineModeIsEnabled) or self._known_missing(filename)
-            ):
-                raise
-            if isinstance(missing, EntryNotFoundError):
+            cause = error.__cause__
+            missing = isinstance(cause, EntryNotFoundError)
+            if isinstance(cause, LocalEntryNotFoundError):
+                # A cache that was filled by another library may lack what that library does not ask for.
+                missing = isinstance(cause.__cause__, OfflineModeIsEnabled) or self._known_missing(filename)
+            if missing:
                 return None
             raise
 

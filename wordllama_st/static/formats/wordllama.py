@@ -70,8 +70,7 @@ def read_released(files: ModelFiles, *, dtype: str | None = "float32") -> Static
 
     Args:
         files: Its files.
-        dtype: ``"float32"`` or ``"float16"``. None keeps the file's, and the table mapped if the file has no more
-            columns than the model.
+        dtype: None keeps that of the file, and the table mapped if the file has no more columns than the model.
 
     Raises:
         ModelLoadError: If the weights file is damaged or holds no such model.
