@@ -188,6 +188,22 @@ def test_a_quantised_vocabulary_stays_small(tmp_path: Path) -> None:
     np.testing.assert_allclose(StaticEncoder(made.table, dtype="float32").encode(TEXTS), vectors, atol=1e-6)
 
 
+def test_scales_are_folded_into_a_half_precision_table_once(tmp_path: Path) -> None:
+    tokenizer = KINDS["llama2"]()
+    count = num_token_ids(tokenizer)
+    generator = np.random.default_rng(0)
+    table = StaticTable(
+        generator.standard_normal((50, 8)).astype(np.float32),
+        tokenizer,
+        mapping=generator.integers(0, 50, count),
+        scales=generator.random(count).astype(np.float32),
+    )
+    expected = StaticEncoder(table).encode(CORPUS)
+    for quantized in (table, table.quantized()):
+        half = StaticEncoder(quantized, dtype="float16").encode(CORPUS)
+        np.testing.assert_allclose(half, expected, atol=2e-2)
+
+
 def test_the_wordllama_packages_class_computes_the_same() -> None:
     made = StaticEncoder.from_pretrained(EMBEDDED)
     toolkit = made.to_wordllama()

@@ -94,7 +94,7 @@ class StaticEncoder:
         if dtype == "int8":
             table = table.quantized()
         elif dtype == "float16":
-            table = replace(table, weight=table.dense().astype(np.float16), mapping=None)
+            table = replace(table, weight=table.expanded().astype(np.float16), mapping=None, scales=None)
         self.table = table
         self.word_memory = word_memory
         self._dtype = dtype

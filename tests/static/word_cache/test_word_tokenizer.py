@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tokenizer_kinds import CORPUS, KINDS, gpt2, llama2
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from wordllama_st.static.word_cache.rules import examine
+from wordllama_st.static.word_cache.rules import infer_word_rules
 from wordllama_st.static.word_cache.tokenizer import WordTokenizer
 
 MEMORY = 2**20
@@ -129,7 +129,7 @@ LEFT_ALONE = {
 @pytest.mark.parametrize("kind", LEFT_ALONE)
 def test_when_in_doubt_a_tokenizer_is_left_alone(kind: str) -> None:
     tokenizer = LEFT_ALONE[kind]()
-    assert examine(tokenizer) is None
+    assert infer_word_rules(tokenizer) is None
     assert WordTokenizer.for_tokenizer(tokenizer, MEMORY) is None
 
 

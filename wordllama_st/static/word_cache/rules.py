@@ -133,7 +133,7 @@ class WordRules:
         return re.compile(r"[\t-\r ]*[^\t-\r ]+(?:[\t-\r][\t-\r ]*[^\t-\r ]*)*|[\t-\r ]+")
 
 
-def examine(tokenizer: Tokenizer) -> WordRules | None:
+def infer_word_rules(tokenizer: Tokenizer) -> WordRules | None:
     """Find out how a tokenizer's texts may be cut.
 
     Returns:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from wordllama_st.static.word_cache.rules import PROBES, WordRules, examine
+from wordllama_st.static.word_cache.rules import PROBES, WordRules, infer_word_rules
 from wordllama_st.static.word_cache.table import (
     ABSENT,
     LONGEST,
@@ -93,7 +93,7 @@ class WordTokenizer:
     @classmethod
     def for_tokenizer(cls, tokenizer: Tokenizer, max_bytes: int) -> WordTokenizer | None:
         """One for a tokenizer that may be asked piece by piece; None for any other."""
-        rules = examine(tokenizer)
+        rules = infer_word_rules(tokenizer)
         if rules is None:
             return None
         words = cls(tokenizer, rules, max_bytes)
