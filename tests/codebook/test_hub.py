@@ -224,20 +224,28 @@ def test_no_network_and_no_cache_is_said(machine: Machine) -> None:
 _LOAD = """
 import sys, time
 from wordllama_st import Codebook
-from wordllama_st.errors import ModelUnavailableError
+from wordllama_st.errors import ModelLoadError, ModelUnavailableError
 from wordllama_st.static.formats.load import read_static_model
 
 kind, source = sys.argv[1:]
+if kind == "teacher":
+    from wordllama_st.training.teacher import load_teacher
 start = time.monotonic()
 try:
-    Codebook.from_pretrained(source, tensor_name="x") if kind == "codebook" else read_static_model(source)
-except ModelUnavailableError as error:
+    if kind == "teacher":
+        load_teacher(source)
+    elif kind == "codebook":
+        Codebook.from_pretrained(source, tensor_name="x")
+    else:
+        read_static_model(source)
+except (ModelLoadError, ModelUnavailableError) as error:
     print(time.monotonic() - start, error)
 """
 
 
 @pytest.mark.parametrize(
-    ("kind", "source"), [("codebook", REPO), ("static model", REPO), ("released model", "wordllama-l3-supercat-64")]
+    ("kind", "source"),
+    [("codebook", REPO), ("static model", REPO), ("released model", "wordllama-l3-supercat-64"), ("teacher", "tiny")],
 )
 def test_without_a_network_a_missing_model_is_told_at_once(kind: str, source: str, tmp_path: Path) -> None:
     """Nobody said that there is no network; huggingface_hub would wait for it for 23 seconds."""
@@ -251,7 +259,8 @@ def test_without_a_network_a_missing_model_is_told_at_once(kind: str, source: st
     )  # fmt: skip
     seconds, _, message = run.stdout.partition(" ")
     assert float(seconds) < 10
-    assert "not in the local cache and could not be fetched: [Errno 111] Connection refused" in message
+    refused = "not in the local cache and could not be fetched: [Errno 111] Connection refused"
+    assert ("The teacher tiny cannot be loaded: No connection" if kind == "teacher" else refused) in message
 
 
 def test_without_a_network_only_what_the_cache_lacks_is_missed(machine: Machine, hub: HubServer) -> None:

@@ -54,6 +54,12 @@ def download_file(
     return Path(hf_hub_download(repo_id, filename, **options))
 
 
+def check_reachable(repo_id: str) -> None:
+    """Raise LocalEntryNotFoundError at once if a model is not in the cache and there is no network."""
+    if not any(isinstance(cached_file(repo_id, name), str) for name in ("modules.json", "config.json")):
+        _check_connection(constants.ENDPOINT)
+
+
 @cache  # of its success: one more request in a process
 def _check_connection(endpoint: str) -> None:
     try:

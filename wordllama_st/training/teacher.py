@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm.autonotebook import tqdm
 
 from wordllama_st.errors import ArgumentError, ModelLoadError, reason
+from wordllama_st.storage.hub import check_reachable
 from wordllama_st.storage.staging import check_or_record, staged_file
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,10 @@ def load_teacher(
     if not isinstance(source, SentenceTransformer):
         settings: dict[str, Any] = {"model_kwargs": {"dtype": torch.bfloat16}} if bf16 else {}
         try:
+            if not Path(source).exists():
+                # Without a network, sentence-transformers retries for a minute.
+                organization = "" if "/" in str(source) else "sentence-transformers/"  # as it completes a name
+                check_reachable(f"{organization}{source}")
             source = SentenceTransformer(str(source), **settings)
         except Exception as error:  # whatever the Hub, the network or the model's files come up with
             raise ModelLoadError(f"The teacher {source} cannot be loaded: {reason(error)}") from error
