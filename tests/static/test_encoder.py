@@ -304,7 +304,7 @@ def test_both_ways_to_scipys_product_agree() -> None:
     assert fast is not None
     expected = public_product(scales, columns, ends, table)
     np.testing.assert_array_equal(fast(scales, columns, ends, table), expected)
-    np.testing.assert_array_equal(sparse_product(scales, columns, ends, table), expected)
+    np.testing.assert_array_equal(sparse_product()(scales, columns, ends, table), expected)
 
 
 def test_nothing_heavy_is_imported() -> None:

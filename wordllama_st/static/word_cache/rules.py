@@ -1,18 +1,17 @@
-r"""The tokenizers whose texts may be tokenized word by word, and what a word is to each.
+r"""The tokenizers that treat the words of a text one by one, and what a word is to each.
 
-A text is cut at some of its spaces (and newlines). Where the tokens of a text are those of its pieces, one behind the
-other, a piece that comes again need not be tokenized again. Whether they are is read off the tokenizer, part by part,
-by the rules below; each says why it is sound. A tokenizer that has any part not listed here is never asked word by
-word, and one that passes must also agree with itself on :data:`PROBES`.
+A text is cut into pieces at some of its spaces (and newlines). If its token ids are those of its pieces, one behind the
+other, a piece that comes again need not be tokenized again. The rules below derive that from the tokenizer's parts,
+each with the reason why it is sound. If a tokenizer has any other part, its texts are not cut; and one that passes must
+also agree with itself on :data:`PROBES`.
 
-**What a piece is.** A cut comes before a space whose predecessor is no white space (of ASCII), so that a piece is some
-spaces and what follows them: `` the``, ``   the``, ``end.\nNext``. The run of spaces at a cut belongs to one piece as
-a whole.
+**Pieces.** A cut comes before a space whose predecessor is not white space (of ASCII), so that a piece is some spaces
+and what follows them: `` the``, ``   the``, ``end.\nNext``. A run of spaces at a cut belongs to one piece as a whole.
 
-**Normalizers** must not let what they make of one side of a cut depend on the other. Replacing single characters, or
+**Normalizers** must not let what they make of one side of a cut depend on the other. Replacing single characters or
 runs of spaces, lower-casing character by character, and removing accents do not. Unicode normalization does not
 either: a space is a starter and composes with nothing before it. SentencePiece's ``Precompiled`` maps whole grapheme
-clusters; one ends before every space, but for the few characters of the class *Prepend*, behind which no cut counts.
+clusters; one ends before every space, except behind the few characters of the class *Prepend*, where no cut counts.
 ``Prepend`` puts its ``▁`` before the text only: it is put there before cutting, as a space. ``Strip`` is accepted on
 the right, where a cut piece has no white space to lose.
 
@@ -21,7 +20,7 @@ the right, where a cut piece has no white space to lose.
 - ``BertPreTokenizer``, ``Whitespace``, ``WhitespaceSplit``: every space separates, and nothing depends on what is
   beyond one.
 - ``Metaspace`` that splits: a pre-token begins at every ``▁``, so at every space.
-- ``ByteLevel``'s own pattern, and the patterns of ``Split`` made of :data:`ALTERNATIVES`: behind a character that is no
+- ``ByteLevel``'s own pattern, and patterns of ``Split`` made of :data:`ALTERNATIVES`: behind a character that is not
   white space, none of these alternatives takes a space into a match that has begun, so a match begins at the cut;
   none looks back; and the only one that looks ahead, ``\s+(?!\S)``, looks at what follows white space, of which the
   piece before the cut has none at its end.
@@ -33,8 +32,8 @@ two sides do not touch, and each side's come in the order that they have alone. 
 none is made of the newline's byte, the same holds on both sides of every newline. (Unigram without a pre-tokenizer is
 left out: of two segmentations that score alike, rounding may choose differently in a longer text.)
 
-**Added tokens** are looked for before everything else, in the whole text. A piece that has one in it does not count as
-cut: texts with such a piece are tokenized whole. No added token may itself reach over a cut.
+**Added tokens** are looked for before everything else, in the whole text. A text with a piece that has one in it is
+tokenized whole. No added token may itself reach over a cut.
 """
 
 from __future__ import annotations
@@ -78,11 +77,9 @@ ALTERNATIVES = (
 #: Normalizers that treat what is on the two sides of a space alike, whatever is on the other.
 _NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "StripAccents"}
 _PRE_TOKENIZERS = {"BertPreTokenizer", "ByteLevel", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit"}
-#: The normalizers of a tokenizer that replaces spaces itself.
-_PREPENDED, _REPLACED = (
-    {"type": "Prepend", "prepend": META_SPACE},
-    {"type": "Replace", "pattern": {"String": " "}, "content": META_SPACE},
-)
+#: The normalizers that replace spaces for a model that sees the whole text.
+_PREPENDED = {"type": "Prepend", "prepend": META_SPACE}
+_REPLACED = {"type": "Replace", "pattern": {"String": " "}, "content": META_SPACE}
 
 _ASCII_SPACES = "\t\n\v\f\r "
 #: What a space behind it may belong to: white space, and the grapheme class Prepend (Unicode 16, UAX 29).
@@ -91,7 +88,7 @@ _holds_a_space = re.compile(
     r"\U00011941\U00011a3a\U00011a84-\U00011a89\U00011d46\U00011f02]"
 ).match
 
-#: Texts on which a tokenizer must agree with itself cut up.
+#: Texts on which a tokenizer must agree with itself on their pieces.
 PROBES = (
     "The quick brown fox, it's 1,234,567 times over!",
     "  two  spaces   and\ttabs \t mixed\nnew\r\nlines\n\n  indented: x = 1 \n",
@@ -110,7 +107,7 @@ PROBES = (
 
 @dataclass(frozen=True)
 class WordRules:
-    """How to cut texts for a tokenizer so that their tokens are those of the pieces.
+    """How to cut texts for a tokenizer so that their token ids are those of the pieces.
 
     Attributes:
         prefix: A space that the tokenizer puts before every text that is not empty, or nothing.
@@ -127,18 +124,14 @@ class WordRules:
 
     @property
     def pieces(self) -> re.Pattern[str]:
-        """What ``findall`` cuts a text with, its prefix in front, into pieces."""
+        """The pattern that ``findall`` cuts a text with, its prefix in front."""
         if self.cuts_newlines:
             return re.compile(r"\n| *[^ \n]+| +")
         return re.compile(r"[\t-\r ]*[^\t-\r ]+(?:[\t-\r][\t-\r ]*[^\t-\r ]*)*|[\t-\r ]+")
 
 
 def infer_word_rules(tokenizer: Tokenizer) -> WordRules | None:
-    """Find out how a tokenizer's texts may be cut.
-
-    Returns:
-        The rules; None if there is a doubt.
-    """
+    """Return the rules by which a tokenizer's texts may be cut; None if there is a doubt."""
     normalizers, pre_tokenizers = _parts(tokenizer.normalizer), _parts(tokenizer.pre_tokenizer)
     kind = type(tokenizer.model).__name__
     if kind not in ("BPE", "WordPiece", "Unigram", "WordLevel") or getattr(tokenizer.model, "dropout", None):
@@ -174,7 +167,7 @@ def infer_word_rules(tokenizer: Tokenizer) -> WordRules | None:
 
 
 def _parts(component: Any) -> list[dict[str, Any]]:
-    """The definition of a normalizer or pre-tokenizer, sequences resolved."""
+    """Return the definition of a normalizer or pre-tokenizer, sequences resolved."""
 
     def resolved(definition: dict[str, Any]) -> list[dict[str, Any]]:
         if definition["type"] != "Sequence":
@@ -186,7 +179,7 @@ def _parts(component: Any) -> list[dict[str, Any]]:
 
 
 def _added_tokens(tokenizer: Tokenizer) -> list[str] | None:
-    """What marks a piece as one with an added token; None if an added token may reach over a cut."""
+    """Return what marks a piece as one with an added token; None if an added token may reach over a cut."""
     contents = []
     for token in tokenizer.get_added_tokens_decoder().values():
         contents.append(token.content)
@@ -255,7 +248,6 @@ def _is_sound(pre_tokenizer: dict[str, Any]) -> bool:
 
 
 def _separates(pre_tokenizer: dict[str, Any]) -> bool:
-    """Whether a sound pre-tokenizer cuts at every cut of ours."""
     kind = pre_tokenizer["type"]
     if kind == "Split":
         return r"\s+" in pre_tokenizer["pattern"]["Regex"].split("|")
@@ -263,7 +255,7 @@ def _separates(pre_tokenizer: dict[str, Any]) -> bool:
 
 
 def _marker(tokenizer: Tokenizer, pre_tokenizers: list[dict[str, Any]]) -> str | None:
-    """The character that stands for a space, if the first token of every piece with a space begins with it."""
+    """Return the character that stands for a space, if the first token of every piece with a space begins with it."""
     kinds = {part["type"] for part in pre_tokenizers}
     marker = META_SPACE if "Metaspace" in kinds else BYTE_SPACE if "ByteLevel" in kinds else None
     # Where the character is no token, it may be part of an unknown one.

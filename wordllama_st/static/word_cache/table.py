@@ -2,12 +2,10 @@
 
 Words lie end to end in one buffer of UTF-8 bytes. Each is read as a row of 64-bit numbers, cut off behind its last
 byte, with its length in the last byte of the row: two words have the same row if and only if they are the same word,
-so a look-up that finds one has compared all of it. Rows are of 16, 32 or 64 bytes; a longer word has no place in the
-table.
+so a look-up that finds one has compared all of it. Rows are of 16, 32 or 64 bytes; a longer word is not kept.
 
-The table grows by doubling and never beyond its limit: a table that is full is replaced by an empty one. Readers take
-no lock. They see a word or do not, and what they see is complete: a slot's content is written before the key that makes
-it found, and what grows or is emptied is replaced, not changed.
+The table grows by doubling and never beyond its limit. Readers take no lock. They see a word or do not, and what they
+see is complete: a slot's content is written before the key that makes it found, and what grows is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -19,9 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-#: Bytes of a row, by which words are sorted into the parts of the table.
+#: Bytes of a row, by which words are sorted into the parts of the table, and of the longest word that has one.
 WIDTHS = (16, 32, 64)
-#: Words of more bytes than this are not kept.
 LONGEST = WIDTHS[-1] - 1
 #: What a word has for its count of tokens if it must not be looked up, and if it is not in the table.
 NOT_ALONE, ABSENT = -1, -2
@@ -64,11 +61,11 @@ class Words:
         return cls(text + bytes(WIDTHS[-1]), starts, np.diff(starts, append=len(text)))
 
     def at(self, positions: Integers) -> Words:
-        """Some of the words."""
+        """Select some of the words."""
         return Words(self.buffer, self.starts[positions], self.lengths[positions])
 
     def texts(self) -> list[str]:
-        """The words as strings."""
+        """Decode the words."""
         ends = (self.starts + self.lengths).tolist()
         return [self.buffer[start:end].decode() for start, end in zip(self.starts.tolist(), ends, strict=True)]
 
@@ -79,15 +76,13 @@ class Words:
             positions = np.flatnonzero((self.lengths > shorter) & (self.lengths < width))
             shorter = width - 1
             if len(positions):
-                yield width, positions, self.at(positions)._rows(width)
-
-    def _rows(self, width: int) -> Rows:
-        # A view of the width bytes from every position on; NumPy copies rows of opaque bytes from any address.
-        windows = np.ndarray((len(self.buffer) - width + 1,), f"V{width}", self.buffer, strides=(1,))
-        rows = windows[self.starts].view(np.uint64).reshape(-1, width // 8)
-        np.bitwise_and(rows, _MASKS[width][self.lengths], out=rows)
-        rows[:, -1] |= self.lengths.astype(np.uint64) << 56
-        return rows
+                # A view of the width bytes from every position on; NumPy copies opaque bytes from any address.
+                windows = np.ndarray((len(self.buffer) - width + 1,), f"V{width}", self.buffer, strides=(1,))
+                rows = windows[self.starts[positions]].view(np.uint64).reshape(-1, width // 8)
+                lengths = self.lengths[positions]
+                rows &= _MASKS[width][lengths]
+                rows[:, -1] |= lengths.astype(np.uint64) << 56
+                yield width, positions, rows
 
 
 @dataclass(frozen=True)
@@ -104,19 +99,18 @@ class Tokenized:
     starts: Integers
     counts: Integers
 
-    def at(self, positions: npt.NDArray[np.integer | np.bool_]) -> Tokenized:
-        """The ids of some of the words."""
+    def at(self, positions: Integers) -> Tokenized:
+        """Select some of the words."""
         return Tokenized(self.pool, self.starts[positions], self.counts[positions])
 
-    def replaced(self, positions: npt.ArrayLike, others: Tokenized) -> Tokenized:
-        """The ids of the same words, but for those at some positions, which get others' ids."""
-        positions = np.asarray(positions, np.int64)
+    def replaced(self, positions: Integers | list[int], others: Tokenized) -> Tokenized:
+        """Replace the ids of the words at some positions by others' ids."""
         starts, counts = self.starts.copy(), self.counts.copy()
         starts[positions], counts[positions] = others.starts + len(self.pool), others.counts
         return Tokenized(np.concatenate([self.pool, others.pool]), starts, counts)
 
     def ids(self) -> TokenIds:
-        """The ids of all words, one behind the other."""
+        """Put the ids of all words one behind the other."""
         counts = self.counts.clip(0)
         positions = np.repeat(self.starts - (counts.cumsum() - counts), counts)
         positions += np.arange(len(positions))
@@ -134,11 +128,11 @@ class _Part:
         self._multipliers = multipliers
 
     @property
-    def nbytes(self) -> int:
-        return self.keys.nbytes + self.starts.nbytes + self.counts.nbytes
+    def slot_bytes(self) -> int:
+        return (self.keys.nbytes + self.starts.nbytes + self.counts.nbytes) // len(self.keys)
 
     def hashes(self, rows: Rows) -> npt.NDArray[np.uint64]:
-        """A number for each word, spread over all 64 bits."""
+        """Compute a number for each word, spread over all 64 bits."""
         mixed: Rows = rows[:, 0] * self._multipliers[0]
         for column in range(1, rows.shape[1]):
             mixed ^= mixed >> 32
@@ -149,15 +143,15 @@ class _Part:
         return mixed
 
     def _first_slots(self, rows: Rows) -> Integers:
-        """The slot at which the search for each word begins."""
+        """Compute the slot at which the search for each word begins."""
         return (self.hashes(rows) >> (65 - len(self.keys).bit_length())).astype(np.int64)
 
     def find(self, rows: Rows) -> Integers:
-        """The slot of each word, -1 for those that are not there."""
+        """Find the slot of each word, -1 for those that are not there."""
         slots = self._first_slots(rows)
         pending, wanted = np.arange(len(rows)), rows
         for _ in range(_PROBES):
-            keys = self._keys_at(slots[pending])
+            keys = self.keys.take(slots[pending], axis=0)
             same = keys[:, -1] == wanted[:, -1]
             for column in range(wanted.shape[1] - 1):
                 same &= keys[:, column] == wanted[:, column]
@@ -171,10 +165,6 @@ class _Part:
             wanted = rows[pending]
         slots[pending] = -1
         return slots
-
-    def _keys_at(self, slots: Integers) -> Rows:
-        opaque = self.keys.view(f"V{self.keys.shape[1] * 8}").reshape(-1)  # which NumPy copies row by row
-        return opaque[slots].view(np.uint64).reshape(len(slots), -1)
 
     def insert(self, rows: Rows, starts: npt.NDArray[np.int32], counts: npt.NDArray[np.int32]) -> None:
         """Add words that are not there, no two alike. One that finds no free slot near its own is left out."""
@@ -194,13 +184,6 @@ class _Part:
             pending = np.delete(pending, first)
             slots[pending] = (slots[pending] + 1) & (len(self.keys) - 1)
 
-    def grown(self, slots: int) -> _Part:
-        """A larger part with the same words."""
-        part = _Part(self.keys.shape[1] * 8, slots, self._multipliers)
-        used = np.flatnonzero(self.keys[:, -1])
-        part.insert(self.keys[used], self.starts[used], self.counts[used])
-        return part
-
 
 class WordTable:
     """Words and their token ids. Any number of threads may read it while one adds to it.
@@ -212,15 +195,15 @@ class WordTable:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         # Of this process alone, so that nobody can prepare texts whose words all fall into one place.
-        multipliers = np.random.default_rng().integers(0, 2**64, WIDTHS[-1] // 8, dtype=np.uint64) | np.uint64(1)
-        self.parts = {width: _Part(width, _FIRST_SLOTS, multipliers) for width in WIDTHS}
+        self._multipliers = np.random.default_rng().integers(0, 2**64, WIDTHS[-1] // 8, dtype=np.uint64) | np.uint64(1)
+        self.parts = {width: _Part(width, _FIRST_SLOTS, self._multipliers) for width in WIDTHS}
         self.ids: TokenIds = np.zeros(_FIRST_IDS, np.int32)
         self._ids_used = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the table takes."""
-        return self.ids.nbytes + sum(part.nbytes for part in self.parts.values())
+        return self.ids.nbytes + sum(len(part.keys) * part.slot_bytes for part in self.parts.values())
 
     def find(self, words: Words) -> Tokenized:
         """Look words up."""
@@ -240,16 +223,16 @@ class WordTable:
         Returns:
             The positions of the first of each, [m]; and for each word its index among these, [n].
         """
-        firsts = [np.flatnonzero(words.lengths > LONGEST)]
-        inverse = np.empty(len(words.starts), np.int64)
-        inverse[firsts[0]] = np.arange(len(firsts[0]))
+        firsts = np.flatnonzero(words.lengths > LONGEST)
+        indices = np.empty(len(words.starts), np.int64)
+        indices[firsts] = np.arange(len(firsts))
         for width, positions, rows in words.by_width():
             _, first, equal = np.unique(self.parts[width].hashes(rows), return_index=True, return_inverse=True)
             if not np.array_equal(rows[first[equal]], rows):  # two words with one hash
                 first = equal = np.arange(len(rows))
-            inverse[positions] = equal + sum(map(len, firsts))
-            firsts.append(positions[first])
-        return np.concatenate(firsts), inverse
+            indices[positions] = len(firsts) + equal
+            firsts = np.append(firsts, positions[first])
+        return firsts, indices
 
     def add(self, words: Words, tokenized: Tokenized) -> bool:
         """Add words, no two alike, but for those that are there already or are too long.
@@ -264,25 +247,25 @@ class WordTable:
         return True
 
     def _add(self, width: int, rows: Rows, tokenized: Tokenized) -> bool:
-        part, ids = self.parts[width], tokenized.ids()
+        part, ids, lengths = self.parts[width], tokenized.ids(), tokenized.counts.clip(0)
         slots, room = len(part.keys), len(self.ids)
         while part.used + len(rows) > _LOAD * slots:
             slots *= 2
         while self._ids_used + len(ids) > room:
             room *= 2
-        grown_part = part.nbytes // len(part.keys) * slots if slots > len(part.keys) else 0
-        grown_ids = self.ids.itemsize * room if room > len(self.ids) else 0
+        larger, longer = slots > len(part.keys), room > len(self.ids)
         # What is replaced is there until its successor is complete.
-        if self.nbytes + grown_part + grown_ids > self.max_bytes:
+        if self.nbytes + larger * slots * part.slot_bytes + longer * room * self.ids.itemsize > self.max_bytes:
             return False
-        if grown_ids:
+        if longer:
             self.ids = np.concatenate([self.ids, np.zeros(room - len(self.ids), np.int32)])
         self.ids[self._ids_used : self._ids_used + len(ids)] = ids
-        lengths = tokenized.counts.clip(0)
         starts = self._ids_used + lengths.cumsum() - lengths
-        if grown_part:
-            part = part.grown(slots)
+        self._ids_used += len(ids)
+        if larger:
+            old, used = part, np.flatnonzero(part.keys[:, -1])
+            part = _Part(width, slots, self._multipliers)
+            part.insert(old.keys[used], old.starts[used], old.counts[used])
         part.insert(rows, starts.astype(np.int32), tokenized.counts.astype(np.int32))
         self.parts[width] = part
-        self._ids_used += len(ids)
         return True

@@ -1,8 +1,7 @@
-"""Text to token ids, exactly as the tokenizer gives them, most of it looked up instead of tokenized.
+"""Tokenization that looks up the words it has seen before.
 
-Where a tokenizer treats the pieces of a text one by one (:mod:`~wordllama_st.static.word_cache.rules` tells), a piece
-that was seen before has the token ids it had then. A text's ids are those of its pieces, one behind the other: nothing
-is approximated, and what follows from the ids is what would follow from tokenizing.
+A text is cut into pieces that the tokenizer treats one by one (:mod:`~wordllama_st.static.word_cache.rules`). Its token
+ids are those of its pieces, one behind the other, so a piece that was tokenized once is looked up from then on.
 """
 
 from __future__ import annotations
@@ -18,16 +17,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from wordllama_st.static.word_cache.rules import PROBES, WordRules, infer_word_rules
-from wordllama_st.static.word_cache.table import (
-    ABSENT,
-    LONGEST,
-    NOT_ALONE,
-    Integers,
-    TokenIds,
-    Tokenized,
-    Words,
-    WordTable,
-)
+from wordllama_st.static.word_cache.table import ABSENT, LONGEST, NOT_ALONE, Integers, Tokenized, Words, WordTable
 
 #: Characters from which on a text is looked up with arrays.
 LONG_TEXT = 4096
@@ -56,7 +46,7 @@ class Bags:
         offsets: Where each text begins, and where the last one ends, [B + 1].
     """
 
-    ids: TokenIds
+    ids: npt.NDArray[np.int32]
     offsets: Integers
 
 
@@ -65,6 +55,12 @@ def plain_bags(tokenizer: Tokenizer, texts: Sequence[str]) -> Bags:
     lists = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     offsets = np.cumsum([0, *map(len, lists)])
     return Bags(np.fromiter(chain.from_iterable(lists), np.int32, int(offsets[-1])), offsets)
+
+
+def plain_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Have the tokenizer itself tokenize a text."""
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    return ids
 
 
 class WordTokenizer:
@@ -82,26 +78,24 @@ class WordTokenizer:
         self.max_bytes = max_bytes
         self._pieces = rules.pieces
         self._begins_piece = self._marked_tokens()
-        self._newline_tokens = len(self._plain_ids("\n")) if rules.cuts_newlines else 0
+        self._newline_tokens = len(plain_ids(tokenizer, "\n")) if rules.cuts_newlines else 0
         self._lock = Lock()
         self._mostly_new_batches = 0
         self._table = WordTable(int(max_bytes * (1 - _DICTIONARY_SHARE)))
-        #: The same for single texts, where arrays are slower than a dictionary. None: the piece does not stand alone.
+        #: For single texts, where arrays are slower. A piece that does not stand alone has None.
         self._dictionary: dict[str, list[int] | None] = {}
         self._dictionary_bytes = 0
 
     @classmethod
     def for_tokenizer(cls, tokenizer: Tokenizer, max_bytes: int) -> WordTokenizer | None:
-        """One for a tokenizer that may be asked piece by piece; None for any other."""
+        """Return one for a tokenizer that treats pieces one by one; None for any other."""
         rules = infer_word_rules(tokenizer)
         if rules is None:
             return None
         words = cls(tokenizer, rules, max_bytes)
         plain = plain_bags(tokenizer, PROBES)
-        agree = np.array_equal(words.bags(PROBES).ids, plain.ids) and plain.ids.tolist() == list(
-            chain.from_iterable(map(words.ids, PROBES))
-        )
-        return words if agree else None
+        singly = list(chain.from_iterable(map(words.ids, PROBES)))
+        return words if words.bags(PROBES).ids.tolist() == plain.ids.tolist() == singly else None
 
     @property
     def nbytes(self) -> int:
@@ -109,7 +103,7 @@ class WordTokenizer:
         return self._table.nbytes + self._dictionary_bytes
 
     def ids(self, text: str) -> list[int]:
-        """The token ids of a text."""
+        """Tokenize a text."""
         if len(text) > LONG_TEXT:
             ids: list[int] = self.bags([text]).ids.tolist()
             return ids
@@ -119,12 +113,8 @@ class WordTokenizer:
                 return _joined(pieces, self._dictionary)
             except KeyError:
                 return _joined(pieces, self._learn_pieces(pieces))
-        except TypeError:  # there is a piece that does not stand alone
-            return self._plain_ids(text)
-
-    def _plain_ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        except TypeError:  # there is a piece that does not stand alone, and has None
+            return plain_ids(self.tokenizer, text)
 
     def _learn_pieces(self, pieces: list[str]) -> Mapping[str, list[int] | None]:
         """Tokenize the pieces that the dictionary lacks, and enter them if they fit.
@@ -134,12 +124,7 @@ class WordTokenizer:
         """
         known = self._dictionary  # which another thread may empty
         found = {piece: known[piece] for piece in pieces if piece in known}
-        new = [piece for piece in dict.fromkeys(pieces) if piece not in found]
-        tokenized = self._tokenize(new)
-        learned: dict[str, list[int] | None] = {
-            piece: None if count == NOT_ALONE else tokenized.pool[start : start + count].tolist()
-            for piece, start, count in zip(new, tokenized.starts.tolist(), tokenized.counts.tolist(), strict=True)
-        }
+        learned = {piece: self._piece_ids(piece) for piece in pieces if piece not in found}
         kept = {piece: ids for piece, ids in learned.items() if len(piece) <= LONGEST}
         size = sum(_ENTRY_BYTES + _CHARACTER_BYTES * len(p) + _ID_BYTES * len(ids or ()) for p, ids in kept.items())
         limit = self.max_bytes * _DICTIONARY_SHARE
@@ -152,7 +137,7 @@ class WordTokenizer:
         return found | learned
 
     def bags(self, texts: Sequence[str]) -> Bags:
-        """The token ids of texts, looked up all at once."""
+        """Tokenize texts, looking up all their pieces at once."""
         prefix = self.rules.prefix.encode()
         encoded = [prefix + text.encode() if text else b"" for text in texts]
         offsets = np.cumsum([0, *map(len, encoded)])
@@ -170,7 +155,10 @@ class WordTokenizer:
                 return plain_bags(self.tokenizer, texts)
             new_words = words.at(absent[first])
             new = self._tokenize(new_words.texts())
-            self._enter(table, new_words, new)
+            with self._lock:
+                # Another thread may have emptied the table.
+                if table is self._table and not table.add(new_words, new):
+                    self._table = WordTable(table.max_bytes)
             tokenized = tokenized.replaced(absent, new.at(inverse))
         firsts = np.searchsorted(starts, offsets)  # which piece is each text's first
         tokenized = self._with_odd_texts_whole(tokenized, firsts, texts)
@@ -182,14 +170,8 @@ class WordTokenizer:
         self._mostly_new_batches += 1
         return self._mostly_new_batches % _LEARNED_ANYWAY == 1
 
-    def _enter(self, table: WordTable, words: Words, tokenized: Tokenized) -> None:
-        with self._lock:
-            # It may have been emptied by another thread.
-            if table is self._table and not table.add(words, tokenized):
-                self._table = WordTable(table.max_bytes)
-
     def _with_odd_texts_whole(self, tokenized: Tokenized, firsts: Integers, texts: Sequence[str]) -> Tokenized:
-        """Give the texts with a piece that does not stand alone their own tokens, as if they were the first piece's."""
+        """Tokenize the texts with a piece that does not stand alone, and make their tokens the first piece's."""
         odd_pieces = np.flatnonzero(tokenized.counts == NOT_ALONE)
         if not len(odd_pieces):
             return tokenized
@@ -200,24 +182,21 @@ class WordTokenizer:
         return tokenized.replaced(firsts[odd], Tokenized(whole.ids, whole.offsets[:-1], np.diff(whole.offsets)))
 
     def _cuts(self, buffer: bytes, offsets: Integers) -> Integers:
-        """Where the pieces of a buffer of texts begin."""
+        """Find where the pieces of a buffer of texts begin."""
         characters = np.frombuffer(buffer, np.uint8)
-        cuts = np.empty(len(characters), np.bool_)
-        before, after = characters[:-1], characters[1:]
-        cuts[0] = True
-        np.equal(after, _SPACE, out=cuts[1:])
+        is_cut, before = characters == _SPACE, characters[:-1]
         if self.rules.cuts_newlines:
-            cuts[1:] &= before != _SPACE
-            newlines = np.flatnonzero(characters == _NEWLINE)
-            cuts[newlines] = True
-            cuts[newlines[newlines + 1 < len(cuts)] + 1] = True
+            newlines = characters == _NEWLINE
+            is_cut[1:] &= before != _SPACE
+            is_cut[1:] |= newlines[:-1]
+            is_cut |= newlines
         else:
-            cuts[1:] &= ~_IS_ASCII_SPACE[before]
-        cuts[offsets[:-1][offsets[:-1] < len(cuts)]] = True
-        return np.flatnonzero(cuts)
+            is_cut[1:] &= ~_IS_ASCII_SPACE[before]
+        is_cut[offsets[offsets < len(buffer)]] = True
+        return np.flatnonzero(is_cut)
 
     def _tokenize(self, pieces: Sequence[str]) -> Tokenized:
-        """Have the tokenizer tokenize pieces, those that allow it many at a time."""
+        """Tokenize pieces, those that allow it many at a time."""
         tokenized = Tokenized(np.empty(0, np.int32), np.zeros(len(pieces), np.int64), np.full(len(pieces), NOT_ALONE))
         alone = [index for index, piece in enumerate(pieces) if self.rules.stands_alone(piece)]
         simple = [index for index in alone if self.rules.marker and _is_simple(pieces[index])]
@@ -229,7 +208,7 @@ class WordTokenizer:
         return tokenized
 
     def _tokenize_together(self, pieces: Sequence[str]) -> Tokenized:
-        """Tokenize many simple pieces as one text, whose tokens tell where each begins, except for those where not."""
+        """Tokenize many simple pieces as one text; NOT_ALONE where its tokens do not tell where each piece begins."""
         groups = [pieces[start : start + _GROUP] for start in range(0, len(pieces), _GROUP)]
         bags = plain_bags(self.tokenizer, ["".join(group)[len(self.rules.prefix) :] for group in groups])
         begins = np.flatnonzero(self._begins_piece[bags.ids])
@@ -243,20 +222,25 @@ class WordTokenizer:
         return Tokenized(bags.ids, starts, counts)
 
     def _tokenize_singly(self, pieces: Sequence[str]) -> Tokenized:
-        """Tokenize each piece as a text; NOT_ALONE for those that no text by itself has the tokens of."""
-        prefix, behind_newline = self.rules.prefix, self.rules.cuts_newlines
-        texts, dropped = [], []
-        for piece in pieces:
-            # The tokenizer puts the prefix before a text, but not before an empty one, nor behind a newline.
-            own = piece.startswith(prefix) and len(piece) > len(prefix)
-            texts.append(piece[len(prefix) :] if own else f"\n{piece}" if behind_newline else "")
-            dropped.append(0 if own else self._newline_tokens if behind_newline else 1)
+        """Tokenize each piece as a text."""
+        texts, before = zip(*map(self._text_of, pieces), strict=True)
         bags = plain_bags(self.tokenizer, texts)
-        drop = np.array(dropped, np.int64)
-        return Tokenized(bags.ids, bags.offsets[:-1] + drop, np.diff(bags.offsets) - drop)
+        return Tokenized(bags.ids, bags.offsets[:-1] + before, np.diff(bags.offsets) - before)
+
+    def _piece_ids(self, piece: str) -> list[int] | None:
+        """Tokenize a piece; None if it does not stand alone."""
+        text, before = self._text_of(piece) if self.rules.stands_alone(piece) else ("", 1)
+        return plain_ids(self.tokenizer, text)[before:] if text else None
+
+    def _text_of(self, piece: str) -> tuple[str, int]:
+        """Return a text whose tokens are some others, their number, and the piece's; an empty one if there is none."""
+        # The tokenizer puts the prefix before a text, but not before an empty one, nor behind a newline.
+        if piece.startswith(self.rules.prefix) and len(piece) > len(self.rules.prefix):
+            return piece[len(self.rules.prefix) :], 0
+        return (f"\n{piece}", self._newline_tokens) if self.rules.cuts_newlines else ("", 1)
 
     def _marked_tokens(self) -> npt.NDArray[np.bool_]:
-        """Which token ids are those of tokens that begin with the marker, [V]."""
+        """Find the tokens that begin with the marker: for each id whether it is one of theirs, [V]."""
         vocabulary = self.tokenizer.get_vocab(with_added_tokens=True)
         marked = np.zeros(max(vocabulary.values(), default=-1) + 1, np.bool_)
         if self.rules.marker is not None:
