@@ -106,8 +106,8 @@ def public_product(scales: Vectors, columns: Indices, ends: Indices, table: Vect
 def extension_product() -> Product | None:
     """Return :func:`public_product` by the compiled routine behind SciPy's class; None if that is not as expected.
 
-    The routine loads in 1 ms and ``scipy.sparse`` in 210 ms (medians of 10 processes' CPU time). Their products take the
-    same time; summing the rows of each text with NumPy instead takes twice as long.
+    The routine loads in 1 ms and ``scipy.sparse`` in 210 ms (medians of 10 processes' CPU time). Their products take
+    the same time; summing the rows of each text with NumPy instead takes twice as long.
     """
     try:
         package = find_spec("scipy")  # does not import it
