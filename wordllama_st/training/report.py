@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -156,11 +157,12 @@ class AdaptationReport(Report):
             str(self.pairs),
             str(self.split),
             f"Training    {self.seconds:.0f} s\n",
-            f"{'held-out retrieval, nDCG@10':<35}{'before':>9}{'after':>8}",
+            f"{'held-out retrieval, nDCG@10':<28}{'pairs':>7}{'before':>9}{'after':>8}",
         ]
+        pairs = Counter(pair.relation.value for pair in self.split.held_out) | {"mean": len(self.split.held_out)}
         for score in (*self.scores, self.mean):
             change = f"{score.after / score.before - 1:>+8.0%}" if score.before else ""
-            lines.append(f"{score.metric:<35}{score.before:>9.3f}{score.after:>8.3f}{change}")
+            lines.append(f"{score.metric:<28}{pairs[score.metric]:>7,}{score.before:>9.3f}{score.after:>8.3f}{change}")
         return "\n".join([*lines, "It helped." if self.helped else "It did not help: keep the model as it was."])
 
 
