@@ -78,7 +78,7 @@ def invert_activation(activation: str, values: Tensor) -> Tensor:
     if activation not in ACTIVATIONS:
         raise ArgumentError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}.")
     if not bool(((values >= 0) & values.isfinite()).all()):
-        raise ArgumentError("Effective token weights must be finite and not negative.")
+        raise ArgumentError("Effective token weights are finite numbers, from zero up.")
     function = ACTIVATIONS[activation]
     values = values.double()
     low = torch.zeros_like(values) if activation != "softplus" else torch.full_like(values, -50.0)
