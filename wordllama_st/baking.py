@@ -147,12 +147,13 @@ def _bake(
     _verify(table, expected)
 
     tables = {dim: _cast(table.truncated(dim), dtype) for dim in dims}
+    origin, card = (describe_origin(model), _card_data(model)) if paths else ([], {})
     for dim, path in (paths or {}).items():
         write_static_model(
             tables[dim],
             path,
-            describe_origin(model),
-            scores=_scores(_card_data(model), dim, width),
+            origin,
+            scores=_scores(card, dim, width),
             format="model2vec" if dtype == "int8" else "sentence-transformers",
             overwrite=overwrite,
         )
