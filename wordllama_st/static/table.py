@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from wordllama_st.errors import ArgumentError
+from wordllama_st.static.space import VectorSpace
 
 DTYPES = ("float32", "float16", "int8")
 #: The largest int8 used. Without -128, a row and its negative are quantized alike.
@@ -32,6 +33,7 @@ class StaticTable:
         prompts: Texts to put in front of a text, by name, as in sentence-transformers.
         default_prompt_name: The prompt to use by default.
         similarity_fn_name: ``"cosine"``, ``"dot"``, ``"euclidean"`` or ``"manhattan"``.
+        space: The vector space of the index that the model was adapted to, if it was.
 
     Raises:
         ArgumentError: If ``weight`` is no table or of another dtype; ``mapping`` leads to rows that are not there;
@@ -46,6 +48,7 @@ class StaticTable:
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
     similarity_fn_name: str = "cosine"
+    space: VectorSpace | None = None
 
     def __post_init__(self) -> None:
         weight, mapping, scales = self.weight, self.mapping, self.scales
@@ -109,7 +112,8 @@ class StaticTable:
     def truncated(self, dim: int) -> StaticTable:
         """Return the model with the first ``dim`` dimensions of every embedding; errors as :meth:`check_dim`."""
         self.check_dim(dim)
-        return replace(self, weight=np.ascontiguousarray(self.weight[:, :dim]))
+        space = self.space if dim == self.dim else None
+        return replace(self, weight=np.ascontiguousarray(self.weight[:, :dim]), space=space)
 
     def dense(self) -> npt.NDArray[Any]:
         """Return the embeddings of all tokens, [V, d], for layouts of one plain table.

@@ -38,9 +38,12 @@ def snapshot(repo_id: str, *, revision: str | None = None, token: bool | str | N
     """
     repository = _Repository(repo_id, revision, token)
     if modules := repository.find(sentence_transformers.MODULES_FILE):
+        if router := sentence_transformers.router_file(modules):
+            repository.get(router)
         folder = sentence_transformers.embedding_folder(modules)
         if folder is not None:
             repository.find(sentence_transformers.SETTINGS_FILE)
+            repository.find(sentence_transformers.SPACE_FILE)
             repository.get((folder / WEIGHT_FILE).as_posix())
             repository.get((folder / TOKENIZER_FILE).as_posix())
         return modules.parent

@@ -3,10 +3,14 @@
 sentence-transformers itself writes the table into the root folder, and names the class by a path that versions before 6
 cannot import. With the weights in a subfolder and the old public class path, the same directory loads in all of them
 and gives the same embeddings. Both are read.
+
+Of an asymmetric model, which is a Router of sentence-transformers, the query side is read if it is static.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,12 +23,16 @@ from wordllama_st.static.formats.files import (
     write_json,
     write_tokenizer,
 )
+from wordllama_st.static.space import VectorSpace
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.staging import staged_directory
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE
 
 MODULES_FILE = "modules.json"
+ROUTER_FILE = "router_config.json"
 SETTINGS_FILE = "config_sentence_transformers.json"
+#: A file of this package's, which sentence-transformers leaves alone: the space of the index a model was adapted to.
+SPACE_FILE = "vector_space.json"
 
 #: What a model in a directory {0} is whose first module is another, {1}, and what to do with it.
 _NOT_STATIC = {
@@ -52,12 +60,12 @@ def embedding_folder(modules_file: Path) -> PurePosixPath | None:
     """Return the folder of weights and tokenizer, relative to that of a modules.json.
 
     Returns:
-        The folder; None if the model does not begin with a StaticEmbedding.
+        The folder; None if the model, or the query side of a Router, does not begin with a StaticEmbedding.
 
     Raises:
         ModelLoadError: If the modules.json is damaged, or the folder is outside the model's.
     """
-    kind, path = _modules(modules_file)[0]
+    kind, path = _query_modules(modules_file)[0]
     folder = PurePosixPath(path)
     if folder.is_absolute() or ".." in folder.parts:
         raise ModelLoadError(f"{modules_file} names a folder outside the model's, {path!r}, which is not read.")
@@ -67,13 +75,14 @@ def embedding_folder(modules_file: Path) -> PurePosixPath | None:
 def read(path: Path) -> StaticTable:
     """Read a directory with a modules.json: a StaticEmbedding and, possibly, a Normalize behind it.
 
-    Texts are never cut, not even where tokenizer.json says so, which the stock class heeds.
+    They are the whole model, or the query side of a Router, whose other side is not read. Texts are never cut, not even
+    where tokenizer.json says so, which the stock class heeds.
 
     Raises:
         ModelLoadError: If the model has other modules, or files are missing, damaged or do not fit together.
     """
     folder = embedding_folder(path / MODULES_FILE)
-    (first, _), *others = _modules(path / MODULES_FILE)
+    (first, _), *others = _query_modules(path / MODULES_FILE)
     if folder is None:
         raise ModelLoadError(f"{path} {_NOT_STATIC.get(_name(first), _OTHER).format(path, first)}")
     for kind, _ in others:
@@ -83,7 +92,8 @@ def read(path: Path) -> StaticTable:
                 f"SentenceTransformer runs it."
             )
     settings = _settings(path / SETTINGS_FILE)
-    return read_table(path / folder / WEIGHT_FILE, path / folder / TOKENIZER_FILE, normalize=bool(others), **settings)
+    settings |= {"normalize": bool(others), "space": _space(path / SPACE_FILE)}
+    return read_table(path / folder / WEIGHT_FILE, path / folder / TOKENIZER_FILE, **settings)
 
 
 def write(table: StaticTable, path: str | Path, *, card: str, overwrite: bool = False) -> None:
@@ -125,7 +135,33 @@ def write_all_but_weights(table: StaticTable, directory: Path, folder: str, card
         write_json(directory / modules["Normalize"] / "config.json", {})
     write_json(directory / MODULES_FILE, entries)
     write_json(directory / SETTINGS_FILE, settings)
+    if table.space is not None:
+        write_json(directory / SPACE_FILE, asdict(table.space))
     (directory / "README.md").write_text(card, encoding="utf-8")
+
+
+def router_file(modules_file: Path) -> str | None:
+    """Return the name of the file that lists the two sides of an asymmetric model, or None if the model is none."""
+    modules = _modules(modules_file)
+    return ROUTER_FILE if len(modules) == 1 and _name(modules[0][0]) == "Router" and not modules[0][1] else None
+
+
+def _query_modules(modules_file: Path) -> list[tuple[str, str]]:
+    """Read the classes and folders of the modules that embed a query, in order."""
+    if router_file(modules_file) is None:
+        return _modules(modules_file)
+    path = modules_file.with_name(ROUTER_FILE)
+    content = read_json(path)
+    try:
+        folders = content["structure"]["query"]
+        modules = [(str(content["types"][folder]), str(folder)) for folder in folders]
+    except (TypeError, LookupError) as error:
+        raise ModelLoadError(
+            f"{path} lists no modules of queries under structure.query and types."
+        ) from error
+    if not modules:
+        raise ModelLoadError(f"{path} lists no modules of queries. Save the model again.")
+    return modules
 
 
 def _modules(path: Path) -> list[tuple[str, str]]:
@@ -163,3 +199,18 @@ def _settings(path: Path) -> dict[str, Any]:
             f"the prompt, or set default_prompt_name to null."
         )
     return {"prompts": prompts, "default_prompt_name": default, "similarity_fn_name": similarity}
+
+
+def _space(path: Path) -> VectorSpace | None:
+    """Read the space of the index that a model was adapted to, if it was."""
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    try:
+        embedder = content.get("embedder")
+        space = VectorSpace(int(content["dim"]), float(content["cosine"]), None if embedder is None else str(embedder))
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise ModelLoadError(f"{path} is not what it should be, an object with a dim and a cosine.") from error
+    if space.dim < 1 or not math.isfinite(space.cosine):
+        raise ModelLoadError(f"{path} has the dim {space.dim} and the cosine {space.cosine}. Save the model again.")
+    return space

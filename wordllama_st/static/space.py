@@ -1,0 +1,61 @@
+"""The vector space of an index, in which a model that was adapted to that index embeds queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wordllama_st.errors import ArgumentError
+from wordllama_st.static.similarity import normalized
+
+#: Embeddings of documents in another space have a cosine of about zero to their vectors, whatever the documents are; in
+#: the model's own, documents of a kind that it never saw have at least this share of the cosine of those that it did.
+SAME_SPACE = 1 / 3
+
+
+@dataclass(frozen=True)
+class VectorSpace:
+    """The fingerprint of a vector space: how well a model predicts the vectors of documents it was not trained on.
+
+    Any vectors of documents tell whether they are of the space, so that a store may have grown or changed since.
+
+    Attributes:
+        dim: D, the dim of the vectors.
+        cosine: Mean cosine similarity of the model's embeddings of held-out documents and their vectors.
+        embedder: Name of the embedder that made the vectors, if known.
+    """
+
+    dim: int
+    cosine: float
+    embedder: str | None = None
+
+    def check(self, embeddings: npt.NDArray[Any], vectors: npt.ArrayLike) -> None:
+        """Check that vectors are of this space.
+
+        Args:
+            embeddings: The model's embeddings [n, D] of n texts; zeros, of texts without tokens, do not count.
+            vectors: The vectors [n, D] that the texts have in a store, or that an embedder gives them.
+
+        Raises:
+            ArgumentError: If they are of another space.
+        """
+        vectors = np.asarray(vectors, np.float32)
+        own = f"the model embeds queries in the space of {self.embedder or 'the vectors that it was adapted to'}"
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+            raise ArgumentError(
+                f"The documents' vectors have {vectors.shape[-1]} dimensions, and {own}, {self.dim}. Take the embedder "
+                f"of those, or adapt a model to these vectors."
+            )
+        counted = embeddings.any(axis=1)
+        if not counted.any():
+            return
+        cosine = float((normalized(embeddings[counted]) * normalized(vectors[counted])).sum(axis=1).mean())
+        if not cosine >= SAME_SPACE * self.cosine:
+            raise ArgumentError(
+                f"The documents' vectors are of another space: {own}, where its embeddings of documents have a cosine "
+                f"of {self.cosine:.2f} to their vectors, and not {cosine:.2f} as here. Take the embedder of that "
+                f"space, or adapt a model to these vectors."
+            )
