@@ -156,9 +156,7 @@ def _query_modules(modules_file: Path) -> list[tuple[str, str]]:
         folders = content["structure"]["query"]
         modules = [(str(content["types"][folder]), str(folder)) for folder in folders]
     except (TypeError, LookupError) as error:
-        raise ModelLoadError(
-            f"{path} lists no modules of queries under structure.query and types."
-        ) from error
+        raise ModelLoadError(f"{path} lists no modules of queries under structure.query and types.") from error
     if not modules:
         raise ModelLoadError(f"{path} lists no modules of queries. Save the model again.")
     return modules
