@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.sampler import BatchSamplers
+from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from torch import nn
 
 from wordllama_st.data.texts import as_texts
@@ -25,6 +27,7 @@ from wordllama_st.modules import Projection
 from wordllama_st.training.losses import DistillationLoss
 from wordllama_st.training.supervised import check_dims, default_learning_rate
 from wordllama_st.training.trainer import run_trainer
+from wordllama_st.training.views import DocumentViews
 
 #: Texts that determine the principal axes and the least-squares projection; more texts change neither.
 SAMPLE = 100_000
@@ -124,7 +127,7 @@ def initialize_by_least_squares(
 
 def train_distillation(
     model: SentenceTransformer,
-    texts: Sequence[str],
+    texts: Sequence[str] | DocumentViews,
     vectors: npt.NDArray[np.floating[Any]],
     *,
     dims: Sequence[int] | None = None,
@@ -140,7 +143,7 @@ def train_distillation(
     Args:
         model: A model over a codebook, whose projection and token weights are trained; or a static model, every row of
             which is trained.
-        texts: n texts of the kind that the model is for.
+        texts: n texts of the kind that the model is for, or views of them, for a static model.
         vectors: The teacher's embeddings [n, D], D ≥ d, as :func:`pca_rotate` returns them.
         temperature: As for :class:`~wordllama_st.training.losses.DistillationLoss`, likewise ``similarity_weight``.
         **arguments: Those of :mod:`wordllama_st.recipes` and of :func:`~wordllama_st.training.trainer.run_trainer`.
@@ -149,8 +152,9 @@ def train_distillation(
         ArgumentError: If the numbers of texts and embeddings differ, or there are fewer than d dimensions.
         TrainingError: If the checkpoints belong to another run, or training diverged.
     """
-    if len(texts) != len(vectors):
-        raise ArgumentError(f"There are {len(texts):,} texts, and the teacher's vectors of {len(vectors):,}.")
+    count = texts.num_texts if isinstance(texts, DocumentViews) else len(texts)
+    if count != len(vectors):
+        raise ArgumentError(f"There are {count:,} texts, and the teacher's vectors of {len(vectors):,}.")
     width = model.get_embedding_dimension() or 1
     _check_width(width, vectors)
     dims = check_dims(dims, width)
@@ -158,7 +162,13 @@ def train_distillation(
         batch_size = min(LARGEST_BATCH, max(SMALLEST_BATCH, len(texts) // 20))
     batch_size = min(batch_size, len(texts))  # the last batch is left out if it is short, and must not be the only one
     settings: dict[str, Any] = {"batch_sampler": BatchSamplers.BATCH_SAMPLER, "dataloader_drop_last": True} | arguments
-    rows = Dataset.from_dict({"text": list(texts), "label": range(len(texts))})
+    if isinstance(texts, DocumentViews):
+        # The Trainer needs a text column: the numbers of rows, which become token ids when a batch is made.
+        numbers = pa.array(np.arange(len(texts))).cast(pa.string())
+        rows = Dataset(pa.table({"text": numbers, "label": texts.sources()}))
+        settings["data_collator"] = SentenceTransformerDataCollator(texts.batch)
+    else:
+        rows = Dataset.from_dict({"text": list(texts), "label": range(len(texts))})
     return run_trainer(
         model,
         {"texts": rows},

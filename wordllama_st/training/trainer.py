@@ -17,6 +17,7 @@ from sentence_transformers import (
     SentenceTransformerTrainingArguments,
 )
 from sentence_transformers.base.sampler import BatchSamplers
+from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from torch import nn
 from transformers import PrinterCallback, ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -45,6 +46,7 @@ def run_trainer(
     save_steps: int = 500,
     show_progress_bar: bool | None = None,
     run: Mapping[str, Any] | None = None,
+    data_collator: SentenceTransformerDataCollator | None = None,
     **arguments: Any,
 ) -> float:
     """Train a model in place, each batch from one of the datasets with its loss; return the seconds.
@@ -52,6 +54,7 @@ def run_trainer(
     Args:
         learning_rate: The peak, from which it decays linearly to zero; token weights take ten times that.
         run: What else identifies the run that the checkpoints belong to.
+        data_collator: Makes batches of rows; the Trainer's own if None.
         **arguments: Other ``SentenceTransformerTrainingArguments``.
 
     Raises:
@@ -98,6 +101,7 @@ def run_trainer(
             args=SentenceTransformerTrainingArguments(str(checkpoint_dir or scratch), **(settings | arguments)),
             train_dataset=DatasetDict(datasets),
             loss=dict(losses),
+            data_collator=data_collator,
         )
         # By default the Trainer prints each log, as a line or into its bar. The loss belongs in the bar.
         trainer.remove_callback(ProgressCallback if show_progress_bar else PrinterCallback)
