@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,36 +26,51 @@ class VectorSpace:
         dim: D, the dim of the vectors.
         cosine: Mean cosine similarity of the model's embeddings of held-out documents and their vectors.
         embedder: Name of the embedder that made the vectors, if known.
+        axes: Axes [D, d] that the vectors are projected onto to be compared with the model's embeddings; None if they
+            are compared as they are.
     """
 
     dim: int
     cosine: float
     embedder: str | None = None
+    axes: npt.NDArray[np.float32] | None = field(default=None, compare=False)
+
+    def project(self, vectors: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Turn vectors [n, D] of documents into those to compare the model's embeddings with, [n, d].
+
+        Raises:
+            ArgumentError: If they have another dim.
+        """
+        vectors = np.asarray(vectors, np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+            raise ArgumentError(
+                f"The documents' vectors have {vectors.shape[-1]} dimensions, and {self._own}, {self.dim}. Take the "
+                f"embedder of those, or adapt a model to these vectors."
+            )
+        return vectors if self.axes is None else normalized(vectors @ self.axes)
 
     def check(self, embeddings: npt.NDArray[Any], vectors: npt.ArrayLike) -> None:
         """Check that vectors are of this space.
 
         Args:
-            embeddings: The model's embeddings [n, D] of n texts; zeros, of texts without tokens, do not count.
+            embeddings: The model's embeddings [n, d] of n texts; zeros, of texts without tokens, do not count.
             vectors: The vectors [n, D] that the texts have in a store, or that an embedder gives them.
 
         Raises:
             ArgumentError: If they are of another space.
         """
-        vectors = np.asarray(vectors, np.float32)
-        own = f"the model embeds queries in the space of {self.embedder or 'the vectors that it was adapted to'}"
-        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
-            raise ArgumentError(
-                f"The documents' vectors have {vectors.shape[-1]} dimensions, and {own}, {self.dim}. Take the embedder "
-                f"of those, or adapt a model to these vectors."
-            )
+        vectors = self.project(vectors)
         counted = embeddings.any(axis=1)
         if not counted.any():
             return
         cosine = float((normalized(embeddings[counted]) * normalized(vectors[counted])).sum(axis=1).mean())
         if not cosine >= SAME_SPACE * self.cosine:
             raise ArgumentError(
-                f"The documents' vectors are of another space: {own}, where its embeddings of documents have a cosine "
-                f"of {self.cosine:.2f} to their vectors, and not {cosine:.2f} as here. Take the embedder of that "
-                f"space, or adapt a model to these vectors."
+                f"The documents' vectors are of another space: {self._own}, where its embeddings of documents have a "
+                f"cosine of {self.cosine:.2f} to their vectors, and not {cosine:.2f} as here. Take the embedder of "
+                f"that space, or adapt a model to these vectors."
             )
+
+    @property
+    def _own(self) -> str:
+        return f"the model embeds queries in the space of {self.embedder or 'the vectors that it was adapted to'}"

@@ -73,26 +73,32 @@ def cosine_to_teacher(
 
 
 def pca_rotate(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArray[np.float16]:
-    """Rotate embeddings onto their principal axes.
+    """Rotate embeddings [n, D] onto their principal axes; see :func:`principal_axes` and :func:`rotate`."""
+    return rotate(vectors, principal_axes(vectors, seed), np.empty(vectors.shape, np.float16))
 
-    Norms and cosine similarities are unchanged; leading dimensions carry the most variance. The axes are those of the
-    uncentred embeddings, so that the first d dimensions preserve dot products best, for every d: a student of them is a
-    Matryoshka model without a loss for it.
 
-    Args:
-        vectors: [n, D].
-        seed: Of the sample of 100,000 that determines the axes.
+def principal_axes(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArray[np.float32]:
+    """Compute the principal axes [D, D] of embeddings [n, D], as columns, the most important first.
 
-    Returns:
-        [n, D], in float16.
+    They are those of the uncentred embeddings, so that the first d dimensions of rotated embeddings preserve dot
+    products best, for every d: a student of them is a Matryoshka model without a loss for it. A sample of 100,000
+    embeddings determines them.
     """
     sample = vectors[_sample(len(vectors), seed)].astype(np.float32)
     _, axes = np.linalg.eigh(sample.T @ sample)
-    axes = np.ascontiguousarray(axes[:, ::-1])
-    turned = np.empty(vectors.shape, np.float16)
+    return np.ascontiguousarray(axes[:, ::-1])
+
+
+def rotate(
+    vectors: npt.NDArray[np.floating[Any]], axes: npt.NDArray[np.float32], out: npt.NDArray[np.float16]
+) -> npt.NDArray[np.float16]:
+    """Rotate embeddings [n, D] onto axes [D, D], into an array [n, D] that may be the same one.
+
+    Norms and cosine similarities are unchanged; leading dimensions carry the most variance.
+    """
     for start in range(0, len(vectors), CHUNK):
-        turned[start : start + CHUNK] = vectors[start : start + CHUNK].astype(np.float32) @ axes
-    return turned
+        out[start : start + CHUNK] = vectors[start : start + CHUNK].astype(np.float32) @ axes
+    return out
 
 
 @torch.inference_mode()
@@ -158,17 +164,17 @@ def train_distillation(
     width = model.get_embedding_dimension() or 1
     _check_width(width, vectors)
     dims = check_dims(dims, width)
-    if batch_size is None:
-        batch_size = min(LARGEST_BATCH, max(SMALLEST_BATCH, len(texts) // 20))
-    batch_size = min(batch_size, len(texts))  # the last batch is left out if it is short, and must not be the only one
     settings: dict[str, Any] = {"batch_sampler": BatchSamplers.BATCH_SAMPLER, "dataloader_drop_last": True} | arguments
     if isinstance(texts, DocumentViews):
         # The Trainer needs a text column: the numbers of rows, which become token ids when a batch is made.
-        numbers = pa.array(np.arange(len(texts))).cast(pa.string())
-        rows = Dataset(pa.table({"text": numbers, "label": texts.sources()}))
+        numbers = pa.array(texts.rows).cast(pa.string())
+        rows = Dataset(pa.table({"text": numbers, "label": texts.sources(texts.rows)}))
         settings["data_collator"] = SentenceTransformerDataCollator(texts.batch)
     else:
         rows = Dataset.from_dict({"text": list(texts), "label": range(len(texts))})
+    if batch_size is None:
+        batch_size = min(LARGEST_BATCH, max(SMALLEST_BATCH, len(rows) // 20))
+    batch_size = min(batch_size, len(rows))  # the last batch is left out if it is short, and must not be the only one
     return run_trainer(
         model,
         {"texts": rows},

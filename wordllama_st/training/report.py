@@ -166,7 +166,54 @@ class AdaptationReport(Report):
         return "\n".join([*lines, "It helped." if self.helped else "It did not help: keep the model as it was."])
 
 
-ReportT = TypeVar("ReportT", TrainingReport, DistillationReport, AdaptationReport)
+@dataclass(frozen=True)
+class RetrievalScore:
+    """Means over the pseudo-queries of held-out documents: nDCG@10, and recall@100, of which each has one document."""
+
+    name: str
+    ndcg: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class IndexReport(Report):
+    """The report of ``adapt`` to documents and their vectors.
+
+    ``documents`` are the distinct ones, ``held_out`` of which were not trained on; ``left_out`` were empty or repeated.
+    ``pseudo_queries`` were encoded by the embedder. ``cosine`` is the mean of the model's embeddings of held-out
+    documents and their vectors. ``similarity`` has the Spearman correlations on files of scored pairs.
+    """
+
+    documents: int
+    held_out: int
+    left_out: int
+    vector_dim: int
+    pseudo_queries: int
+    embedder_seconds: float
+    seconds: float
+    cosine: ScoreChange
+    retrieval: tuple[RetrievalScore, ...]
+    similarity: tuple[ScoreChange, ...] = ()
+
+    def __str__(self) -> str:
+        left_out = f"; {self.left_out:,} empty or repeated ones left out" if self.left_out else ""
+        embedded = f", {self.embedder_seconds:.0f} s of the embedder" if self.embedder_seconds else ""
+        queries = f", with {self.pseudo_queries:,} queries" if self.pseudo_queries else ""
+        lines = [
+            f"Documents   {self.documents:,}, {self.held_out:,} of them held out{left_out}",
+            f"Vectors     {self.vector_dim} dimensions{queries}{embedded}",
+            f"Training    {self.seconds:.0f} s",
+            f"Cosine      {self.cosine.before:.3f} before, {self.cosine.after:.3f} after: {self.cosine.metric}",
+            "",
+        ]
+        width = max(len(score.name) for score in self.retrieval)
+        lines.append(f"{'pseudo-queries of held-out documents':<{width}}  {'nDCG@10':>8}  {'recall@100':>10}")
+        lines += [f"{score.name:<{width}}  {score.ndcg:>8.3f}  {score.recall:>10.3f}" for score in self.retrieval]
+        lines += [f"{score.metric}: before {score.before:.4f}   after {score.after:.4f}" for score in self.similarity]
+        return "\n".join(lines)
+
+
+ReportT = TypeVar("ReportT", TrainingReport, DistillationReport, AdaptationReport, IndexReport)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from wordllama_st.errors import ArgumentError, ModelLoadError
 from wordllama_st.modules.stock import model_settings, static_modules
 from wordllama_st.static.formats.load import read_static_model
 from wordllama_st.static.formats.save import write_static_model
+from wordllama_st.static.space import VectorSpace
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.tokenizer import plain_tokenizer
 
@@ -62,11 +63,13 @@ def save_static_model(
     origin: Sequence[str],
     *,
     scores: Sequence[EvalResult] = (),
+    space: VectorSpace | None = None,
     overwrite: bool = False,
 ) -> None:
     """Save a static model in the layout that sentence-transformers 3.2 and later load; it appears when it is complete.
 
-    A last ``Binarize`` is left to ``encode(precision="ubinary")``. ``origin`` and ``scores`` are for the model card.
+    A last ``Binarize`` is left to ``encode(precision="ubinary")``. ``origin`` and ``scores`` are for the model card;
+    ``space`` is that of the index which the model was adapted to.
 
     Raises:
         ArgumentError: If the model is not static.
@@ -76,7 +79,7 @@ def save_static_model(
         raise ArgumentError(f"{type(model[0]).__name__} is no static table; bake the model.")
     weight = embedding_weight(model).detach().cpu().numpy()
     normalize = any(isinstance(module, Normalize) for module in model)
-    table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize, **model_settings(model))
+    table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize, space=space, **model_settings(model))
     write_static_model(table, path, origin, scores=scores, overwrite=overwrite)
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -78,11 +78,13 @@ def teacher_embeddings(
     *,
     batch_size: int = 32,
     prompt_name: str | None = None,
+    task: Literal["query", "document"] | None = None,
     show_progress_bar: bool | None = None,
 ) -> npt.NDArray[np.float16]:
     """Encode n texts with a teacher, and keep the embeddings in a cache directory of this teacher and these texts.
 
-    What the directory has is read instead of computed: an interrupted run resumes, less at most 4,096 texts.
+    What the directory has is read instead of computed: an interrupted run resumes, less at most 4,096 texts. With a
+    task, texts are encoded as queries or documents, with the teacher's own prompt or modules for these.
 
     Returns:
         Embeddings [n, D], of unit length, in float16.
@@ -95,7 +97,8 @@ def teacher_embeddings(
     if not texts:
         raise ArgumentError("There are no texts for the teacher.")
     cache = Path(cache)
-    _check_cache(cache, {"teacher": fingerprint(teacher), "prompt": prompt_name, "texts": _digest(texts)}, len(texts))
+    made_of = {"teacher": fingerprint(teacher), "prompt": task or prompt_name, "texts": _digest(texts)}
+    _check_cache(cache, made_of, len(texts))
     if show_progress_bar is None:
         show_progress_bar = logger.isEnabledFor(logging.INFO)
     parts = {
@@ -103,13 +106,12 @@ def teacher_embeddings(
         for start in range(0, len(texts), TEXTS_PER_FILE)
     }
     there = sum(len(some) for path, some in parts.items() if path.is_file())
+    encode = getattr(teacher, f"encode_{task}" if task else "encode")
     bar = tqdm(desc="Teacher", total=len(texts), initial=there, unit=" texts", disable=not show_progress_bar)
     with bar:
         for path, some in parts.items():
             if not path.is_file():
-                vectors = teacher.encode(
-                    list(some), batch_size=batch_size, prompt_name=prompt_name, show_progress_bar=False
-                )
+                vectors = encode(list(some), batch_size=batch_size, prompt_name=prompt_name, show_progress_bar=False)
                 with staged_file(path) as staging:
                     save_file({"vectors": _unit(vectors)}, staging)
                 bar.update(len(some))

@@ -12,10 +12,12 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from wordllama_st.data.pseudo_queries import LONGEST_SPAN, SHORTEST_SPAN
+
 #: Tokens of a document that are kept. Embedders read about as many.
 LONGEST_DOCUMENT = 512
-#: The share of words that a thinned document loses, and the fewest and the most words of a span.
-LEFT_OUT, SHORTEST_SPAN, LONGEST_SPAN = 0.6, 3, 8
+#: The share of words that a thinned document loses.
+LEFT_OUT = 0.6
 #: The views of each document: whole, thinned, span.
 NUM_VIEWS = 3
 #: Documents that are tokenized at a time.
@@ -26,47 +28,60 @@ class DocumentViews:
     """Token ids of n documents, and of m further texts that are taken as they are, in views for training.
 
     Row r < 3 n is a view of document r // 3: the whole of it, the document without 60% of its words, or 3 to 8
-    successive words of it. Words are drawn anew for each batch. Row 3 n + t is the further text t.
+    successive words of it. Words are drawn anew for each batch. Row 3 n + t is the further text t. ``rows`` are the
+    numbers of the rows to train on.
 
     A word is what stands between whitespace, whatever the tokenizer makes of it: leaving out its tokens is what leaving
     it out of the text would be, but for tokenizers that join words.
 
     Args:
         tokenizer: A tokenizer that adds no special tokens, truncates and pads nothing.
-        documents: The documents, with a token each at least; read once, and not kept.
+        documents: The documents; read once, and not kept.
         texts: The further texts.
+        held_out: Numbers of documents that no row is to be of.
         seed: Of what is drawn.
     """
 
-    def __init__(self, tokenizer: Tokenizer, documents: Iterable[str], texts: Sequence[str] = (), seed: int = 0) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        documents: Iterable[str],
+        texts: Sequence[str] = (),
+        *,
+        held_out: Sequence[int] | npt.NDArray[np.integer[Any]] = (),
+        seed: int = 0,
+    ) -> None:
         ids, starts, lengths = [np.empty(0, np.int32)], [np.empty(0, bool)], [np.empty(0, np.int64)]
         remaining = chain(documents, texts)
         while chunk := list(islice(remaining, _CHUNK)):
             encoded = tokenizer.encode_batch(chunk, add_special_tokens=False)
             kept = [encoding.ids[:LONGEST_DOCUMENT] for encoding in encoded]
             ids.append(np.array(list(chain.from_iterable(kept)), np.int32))
-            starts += [_word_starts(text, one.offsets[:LONGEST_DOCUMENT]) for text, one in zip(chunk, encoded, strict=True)]
+            of_chunk = [
+                _word_starts(text, one.offsets[:LONGEST_DOCUMENT]) for text, one in zip(chunk, encoded, strict=True)
+            ]
+            starts.append(np.concatenate(of_chunk))
             lengths.append(np.array([len(one) for one in kept], np.int64))
         self._ids, self._starts = np.concatenate(ids), np.concatenate(starts)
         self._ends = np.concatenate(lengths).cumsum()
         self.num_texts = len(self._ends)
         self.num_documents = self.num_texts - len(texts)
+        is_trained = np.diff(self._ends, prepend=0) > 0  # others have no tokens
+        is_trained[np.asarray(held_out, np.int64)] = False
+        every = np.arange(NUM_VIEWS * self.num_documents + len(texts))
+        self.rows = every[is_trained[self.sources(every)]]
         self._generator = np.random.default_rng(seed)
 
-    def __len__(self) -> int:
-        return NUM_VIEWS * self.num_documents + self.num_texts - self.num_documents
-
-    def sources(self) -> npt.NDArray[np.int64]:
-        """Return the document, or n + the further text, that each row is a view of."""
-        views = np.repeat(np.arange(self.num_documents), NUM_VIEWS)
-        return np.concatenate([views, np.arange(self.num_documents, self.num_texts)])
+    def sources(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the document that each row is a view of, or n + t for the further text t."""
+        views = NUM_VIEWS * self.num_documents
+        return np.where(rows < views, rows // NUM_VIEWS, rows - views + self.num_documents)
 
     def batch(self, rows: Sequence[str | int], **_: Any) -> dict[str, Tensor]:
         """Draw the views of some rows, as StaticEmbedding takes them: ``input_ids`` one after another, ``offsets``."""
         row = np.asarray(rows).astype(np.int64)
-        views, others = NUM_VIEWS * self.num_documents, self.num_documents
-        source = np.where(row < views, row // NUM_VIEWS, row - views + others)
-        view = np.where(row < views, row % NUM_VIEWS, 0)
+        source = self.sources(row)
+        view = np.where(source < self.num_documents, row % NUM_VIEWS, 0)
         ends = self._ends[source]
         begins = np.where(source > 0, self._ends[source - 1], 0)
         lengths = ends - begins
@@ -79,7 +94,9 @@ class DocumentViews:
         num_words = np.append(first_words[1:], words[-1] + 1) - first_words
         thinned = self._generator.random(words[-1] + 1) >= LEFT_OUT
         spans = self._generator.integers(SHORTEST_SPAN, LONGEST_SPAN + 1, len(row))
-        span_begins = first_words + (self._generator.random(len(row)) * (num_words - spans + 1).clip(1)).astype(np.int64)
+        span_begins = first_words + (self._generator.random(len(row)) * (num_words - spans + 1).clip(1)).astype(
+            np.int64
+        )
         in_span = (words >= span_begins[of]) & (words < (span_begins + spans)[of])
         keep = np.choose(view[of], [np.True_, thinned[words], in_span])
         nothing_left = np.bincount(of, weights=keep, minlength=len(row)) == 0

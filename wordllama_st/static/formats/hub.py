@@ -43,7 +43,8 @@ def snapshot(repo_id: str, *, revision: str | None = None, token: bool | str | N
         folder = sentence_transformers.embedding_folder(modules)
         if folder is not None:
             repository.find(sentence_transformers.SETTINGS_FILE)
-            repository.find(sentence_transformers.SPACE_FILE)
+            if repository.find(sentence_transformers.SPACE_FILE):
+                repository.find(sentence_transformers.AXES_FILE)
             repository.get((folder / WEIGHT_FILE).as_posix())
             repository.get((folder / TOKENIZER_FILE).as_posix())
         return modules.parent

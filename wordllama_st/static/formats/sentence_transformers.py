@@ -10,13 +10,15 @@ Of an asymmetric model, which is a Router of sentence-transformers, the query si
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from wordllama_st.errors import ModelLoadError
 from wordllama_st.static.formats.files import (
     WEIGHT_FILE,
+    TensorFile,
     read_json,
     read_table,
     write_dense,
@@ -25,14 +27,16 @@ from wordllama_st.static.formats.files import (
 )
 from wordllama_st.static.space import VectorSpace
 from wordllama_st.static.table import StaticTable
+from wordllama_st.storage.safetensors_file import byte_chunks, write_tensor
 from wordllama_st.storage.staging import staged_directory
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE
 
 MODULES_FILE = "modules.json"
 ROUTER_FILE = "router_config.json"
 SETTINGS_FILE = "config_sentence_transformers.json"
-#: A file of this package's, which sentence-transformers leaves alone: the space of the index a model was adapted to.
-SPACE_FILE = "vector_space.json"
+#: Files of this package's, which sentence-transformers leaves alone: the space of the index a model was adapted to, and
+#: the axes that its vectors are projected onto, if they are.
+SPACE_FILE, AXES_FILE, AXES = "vector_space.json", "vector_space.safetensors", "axes"
 
 #: What a model in a directory {0} is whose first module is another, {1}, and what to do with it.
 _NOT_STATIC = {
@@ -92,7 +96,7 @@ def read(path: Path) -> StaticTable:
                 f"SentenceTransformer runs it."
             )
     settings = _settings(path / SETTINGS_FILE)
-    settings |= {"normalize": bool(others), "space": _space(path / SPACE_FILE)}
+    settings |= {"normalize": bool(others), "space": _read_space(path)}
     return read_table(path / folder / WEIGHT_FILE, path / folder / TOKENIZER_FILE, **settings)
 
 
@@ -136,7 +140,7 @@ def write_all_but_weights(table: StaticTable, directory: Path, folder: str, card
     write_json(directory / MODULES_FILE, entries)
     write_json(directory / SETTINGS_FILE, settings)
     if table.space is not None:
-        write_json(directory / SPACE_FILE, asdict(table.space))
+        write_space(table.space, directory)
     (directory / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -199,16 +203,27 @@ def _settings(path: Path) -> dict[str, Any]:
     return {"prompts": prompts, "default_prompt_name": default, "similarity_fn_name": similarity}
 
 
-def _space(path: Path) -> VectorSpace | None:
-    """Read the space of the index that a model was adapted to, if it was."""
+def write_space(space: VectorSpace, directory: Path) -> None:
+    """Write the space of the index that a model was adapted to into the model's directory."""
+    write_json(directory / SPACE_FILE, {"dim": space.dim, "cosine": space.cosine, "embedder": space.embedder})
+    if space.axes is not None:
+        dim, width = space.axes.shape
+        write_tensor(directory / AXES_FILE, AXES, "float32", (dim, width), byte_chunks(space.axes))
+
+
+def _read_space(directory: Path) -> VectorSpace | None:
+    path, axes_path = directory / SPACE_FILE, directory / AXES_FILE
     if not path.is_file():
         return None
     content = read_json(path)
     try:
         embedder = content.get("embedder")
-        space = VectorSpace(int(content["dim"]), float(content["cosine"]), None if embedder is None else str(embedder))
+        dim, cosine = int(content["dim"]), float(content["cosine"])
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise ModelLoadError(f"{path} is not what it should be, an object with a dim and a cosine.") from error
-    if space.dim < 1 or not math.isfinite(space.cosine):
-        raise ModelLoadError(f"{path} has the dim {space.dim} and the cosine {space.cosine}. Save the model again.")
-    return space
+    if dim < 1 or not math.isfinite(cosine):
+        raise ModelLoadError(f"{path} has the dim {dim} and the cosine {cosine}. Save the model again.")
+    axes = TensorFile(axes_path).read(AXES) if axes_path.is_file() else None
+    if axes is not None and (axes.ndim != 2 or len(axes) != dim or axes.dtype != np.float32):
+        raise ModelLoadError(f"{axes_path} holds {axes.dtype} {list(axes.shape)}, and {path} is of {dim} dimensions.")
+    return VectorSpace(dim, cosine, None if embedder is None else str(embedder), axes)
