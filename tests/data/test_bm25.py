@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from wordllama_st.data.bm25 import BM25, combine_with_bm25
 
-DOCUMENTS = ["Running llamas eat grass.", "The llama runs; it runs!", "Rain in the harbour", "", "Running llamas eat grass."]
+DOCUMENTS = [
+    "Running llamas eat grass.",
+    "The llama runs; it runs!",
+    "Rain in the harbour",
+    "",
+    "Running llamas eat grass.",
+]
 
 
 def test_words_are_found_by_their_stems_and_stop_words_are_not() -> None:
