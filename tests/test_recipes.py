@@ -54,7 +54,7 @@ def test_evaluate_has_the_defaults_of_its_command() -> None:
     parameters = inspect.signature(wordllama_st.evaluate).parameters
     options = {action.dest: action.default for action in commands()["evaluate"]._actions}
     shared = set(options) & set(parameters) - {"models"}
-    assert shared == {"dims", "precisions"}
+    assert shared == {"bm25", "dims", "precisions"}
     assert {key: options[key] for key in shared} == {key: parameters[key].default for key in shared}
 
 

@@ -53,7 +53,7 @@ _EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "build_model": ("training.build", _ST),
     "compress": ("recipes", _TRAIN),
     "distill": ("recipes", _TRAIN),
-    "evaluate": ("evaluation", _TRAIN),
+    "evaluate": ("evaluation", (*_TRAIN, "pytrec_eval")),
     "explain": ("analysis.explanation", ()),
     "finetune": ("recipes", _TRAIN),
     "model_from_pretrained": ("training.load", _ST),

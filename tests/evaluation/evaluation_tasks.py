@@ -30,7 +30,7 @@ def similarity(name: str = "same") -> SimilarityTask:
 
 def retrieval(name: str = "facts") -> RetrievalTask:
     queries, documents = zip(*PAIRS, strict=True)
-    return RetrievalTask(name, queries[:40], documents[:40], documents[40:])
+    return RetrievalTask.from_pairs(name, queries[:40], documents[:40], documents[40:])
 
 
 def labelled(kind: type[Any], each: int = 20, name: str = "animals") -> Any:

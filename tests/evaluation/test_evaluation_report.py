@@ -22,7 +22,7 @@ def report() -> Report:
 
 
 def test_the_text_has_a_line_for_each_dim_and_precision(report: Report) -> None:
-    tasks, scores, models = str(report).split("\n\n")
+    tasks, scores, _, models = str(report).split("\n\n")
     assert "facts    retrieval       nDCG@10             40 queries, 60 documents" in tasks
     lines = [line.split() for line in scores.splitlines()[2:]]
     assert [line[:4] for line in lines[:4]] == [

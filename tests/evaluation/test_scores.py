@@ -76,12 +76,14 @@ def test_retrieval_is_that_of_the_librarys_evaluator_and_other_documents_make_it
     queries, documents = zip(*PAIRS, strict=True)
     evaluator = retrieval_evaluator(queries, documents, name="", truncate_dim=8)
     found = evaluator(stock())
-    (score,) = evaluate(SMALL, [RetrievalTask("facts", queries, documents)], dims=[8]).scores
+    (score,) = evaluate(SMALL, [RetrievalTask.from_pairs("facts", queries, documents)], dims=[8]).scores
     assert score.metrics["ndcg@10"] == score.score == pytest.approx(found["cosine_ndcg@10"])
     assert score.metrics["recall@10"] == pytest.approx(found["cosine_recall@10"])
     assert score.metrics["mrr@10"] == pytest.approx(found["cosine_mrr@10"])
     alone, among = (
-        evaluate(SMALL, [RetrievalTask("facts", queries[:40], documents[:40], others)], dims=[4]).scores[0].score
+        evaluate(SMALL, [RetrievalTask.from_pairs("facts", queries[:40], documents[:40], others)], dims=[4])
+        .scores[0]
+        .score
         for others in ((), (*documents[40:], *documents[:40]))
     )
     assert among < alone
@@ -96,7 +98,7 @@ def test_a_query_is_not_a_document_to_a_model_with_prompts(tmp_path: Path) -> No
     assert expected != plain
     write(replace(read_static_model(SMALL), prompts=prompts), tmp_path / "prompted", card="# prompted\n")
     for source in (with_prompts, str(tmp_path / "prompted")):
-        report = evaluate(source, [RetrievalTask("facts", queries, documents)], dims=[8])
+        report = evaluate(source, [RetrievalTask.from_pairs("facts", queries, documents)], dims=[8])
         assert report.scores[0].score == pytest.approx(expected)
         assert report.models[0].runtime == "SentenceTransformer"
 

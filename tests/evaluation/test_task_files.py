@@ -84,8 +84,9 @@ def test_retrieval_from_pairs_and_from_beir(tmp_path: Path) -> None:
     assert task.size == "60 queries, 60 documents"
     directory = beir(tmp_path / "beir", "q0\td0\t2\nq1\td1\t1\nq1\td2\t1\nq2\td2\t0\n")
     task = read_retrieval(str(directory))
-    assert (task.name, task.size) == ("beir", "2 queries, 5 documents")
-    assert task.documents[1] == f"Fact {PAIRS[1][1]}"
+    assert (task.name, task.size) == ("beir", "3 queries, 5 documents")
+    assert task.documents["d1"] == f"Fact {PAIRS[1][1]}"
+    assert task.relevance == {"q0": {"d0": 2}, "q1": {"d1": 1, "d2": 1}, "q2": {"d2": 0}}
     beir(directory, "q0\td0\t1\n", "dev")
     assert read_retrieval(f"{directory}:dev").size == "1 queries, 5 documents"
     assert 0 < evaluate(SMALL, [task]).scores[0].score <= 1
@@ -94,9 +95,13 @@ def test_retrieval_from_pairs_and_from_beir(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("qrels", "message"),
     [
-        ("q0\td9\t1\n", r"test\.tsv, line 2: there is no document 'd9' in corpus\.jsonl"),
-        ("q9\td0\t1\n", r"test\.tsv, line 2: there is no query 'q9' in queries\.jsonl"),
-        ("q0\td0\n", "line 2 is not a query id, a document id and a score"),
+        (
+            "q0\td9\t1\nq0\td0\t1\n",
+            "beir: of the 2 document ids in the qrels, 1 are not in the corpus, 'd9' first; an id there is 'd0'. Write",
+        ),
+        ("q9\td0\t1\n", "of the 1 query ids in the qrels, 1 are not in the queries, 'q9' first; an id there is 'q0'"),
+        ("q0\td0\n", "line 2 is not a query id, a document id and a grade"),
+        ("q0\td0\t0.5\n", "line 2 is not a query id, a document id and a grade, a whole number"),
         ("q0\td0\t0\n", "no query is answered"),
     ],
 )
@@ -109,6 +114,14 @@ def test_a_beir_directory_with_a_part_missing_says_which(tmp_path: Path) -> None
     directory = beir(tmp_path / "beir", "q0\td0\t1\n")
     with pytest.raises(DatasetError, match=r"has no qrels/dev\.tsv; it has test"):
         read_retrieval(f"{directory}:dev")
+    (directory / "qrels" / "test.tsv").rename(directory / "test.tsv")
+    with pytest.raises(DatasetError, match=r"has corpus\.jsonl and queries\.jsonl, but no qrels/test\.tsv.*Add it"):
+        read_retrieval(str(directory))
+    (directory / "test.tsv").rename(directory / "qrels.tsv")
+    with (directory / "corpus.jsonl").open("a") as file:
+        file.write('{"_id": "d1", "text": "another"}\n')
+    with pytest.raises(DatasetError, match=r"corpus\.jsonl, line 6: the _id 'd1' is that of line 2 too"):
+        read_retrieval(str(directory))
     (directory / "corpus.jsonl").write_text('{"_id": "d0"}\n')
     with pytest.raises(DatasetError, match=r"corpus\.jsonl, line 1 is no object with an _id and a text"):
         read_retrieval(str(directory))

@@ -13,7 +13,7 @@ from wordllama_st.static.precision import Precision
 
 _TASKS = {
     "similarity": "two texts and how similar they are, on any scale",
-    "retrieval": "a query and the document that answers it; or a BEIR directory (DIR:SPLIT for a split)",
+    "retrieval": "a query and the document that answers it; a BEIR directory (DIR:SPLIT for a split); or nanobeir",
     "classification": "a text, or several that are joined, and a label",
     "clustering": "the same, with the labels to be recovered by k-means",
 }
@@ -34,8 +34,11 @@ def add_command(commands: Commands) -> None:
     names = get_args(Precision)
     precisions = f"precisions to quantize embeddings to, of {', '.join(names)} (default: float32)"
     add("--precisions", nargs="+", choices=names, default=("float32",), metavar="PRECISION", help=precisions)
+    bm25 = "rank the documents of retrieval by BM25 too, alone and together with each model"
+    add("--bm25", action="store_true", help=bm25)
     add_json(parser)
-    add("--plot", type=Path, metavar="FILE", help="plot score by dim (.png, .svg or .pdf)")
+    plot = "plot score by dim, or nDCG@10 by the time of a query if all is retrieval at one dim (.png, .svg or .pdf)"
+    add("--plot", type=Path, metavar="FILE", help=plot)
     add("--speed-plot", type=Path, metavar="FILE", help="plot score by speed")
     cards = "write the scores into the cards (README.md) of these models, or of all that are local directories"
     add("--card", nargs="*", dest="cards", metavar="MODEL", help=cards)
@@ -52,7 +55,8 @@ def run(options: argparse.Namespace) -> None:
     files = evaluation.ReportFiles(models, **outputs)
     tasks = [getattr(evaluation, f"read_{kind}")(source) for kind in _TASKS for source in getattr(options, kind)]
     is_terminal = sys.stderr.isatty()
-    report = evaluate(models, tasks, dims=options.dims, precisions=options.precisions, show_progress_bar=is_terminal)
+    settings = {name: getattr(options, name) for name in ("dims", "precisions", "bm25")}
+    report = evaluate(models, tasks, **settings, show_progress_bar=is_terminal)
     print(report)
     for path in files.write(report):
         print(path)

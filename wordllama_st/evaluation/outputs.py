@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from wordllama_st.analysis.plot_file import check_plot
 from wordllama_st.errors import ArgumentError, ModelLoadError, reason
 from wordllama_st.evaluation.models import ModelSource
-from wordllama_st.evaluation.plots import plot_dims, plot_speed
+from wordllama_st.evaluation.plots import plot_dims, plot_queries, plot_speed
 from wordllama_st.evaluation.report import Report, Score
 from wordllama_st.storage.staging import check_output_file, staged_file, write_text
 
@@ -34,9 +34,10 @@ _TASK_TYPES = {
 class ReportFiles:
     """The files to write from a report. Construct it before the evaluation: it checks that they can be written.
 
-    They are those of :meth:`Report.to_json`, :func:`~wordllama_st.evaluation.plots.plot_dims` and
-    :func:`~wordllama_st.evaluation.plots.plot_speed`, and the cards of the models (given by name) that are named; all
-    that are local directories if ``cards`` is empty, none if it is None.
+    They are those of :meth:`Report.to_json`, :func:`~wordllama_st.evaluation.plots.plot_dims` (or ``plot_queries``, if
+    all tasks are retrieval and each model has one dim) and :func:`~wordllama_st.evaluation.plots.plot_speed`, and the
+    cards of the models (given by name) that are named; all that are local directories if ``cards`` is empty, none if it
+    is None.
 
     Raises:
         ArgumentError: If a plot has another suffix than .png, .svg or .pdf; or a card's model is not among the models,
@@ -56,7 +57,7 @@ class ReportFiles:
         overwrite: bool = False,
     ) -> None:
         self._cards = {} if cards is None else _card_directories(models, cards)
-        writers = [(json, _write_json), (plot, plot_dims), (speed_plot, plot_speed)]
+        writers = [(json, _write_json), (plot, _plot), (speed_plot, plot_speed)]
         self._writers = [(Path(path), write) for path, write in writers if path is not None]
         for path, write in self._writers:
             if write is not _write_json:
@@ -120,6 +121,12 @@ def _check_not_installed(directory: Path) -> None:
 
 def _write_json(report: Report, path: Path) -> None:
     write_text(path, report.to_json() + "\n")
+
+
+def _plot(report: Report, path: Path) -> None:
+    one_dim = len(dict.fromkeys((model, dim) for model, dim, _ in report.settings())) == len(report.models)
+    has_times = all(ranking.milliseconds is not None for ranking in report.rankings)
+    (plot_queries if report.is_retrieval and one_dim and has_times else plot_dims)(report, path)
 
 
 def _read_card(path: Path) -> ModelCard:

@@ -1,4 +1,4 @@
-"""Plots of a report: mean score by dim, and by speed."""
+"""Plots of a report: mean score by dim, by speed, and by the time of a query."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wordllama_st.analysis.plot_file import plot_file
+from wordllama_st.evaluation.rankings import mean_rankings
 from wordllama_st.evaluation.report import ModelResult, Report
 from wordllama_st.static.precision import Precision
 
@@ -55,8 +56,6 @@ def plot_speed(report: Report, path: str | Path) -> None:
     """
     first = report.scores[0].precision
     with _axes(report, path, f"Score by speed, {first} vectors") as axes:
-        from matplotlib.ticker import LogLocator, NullFormatter
-
         labels: list[tuple[str, float, float, str]] = []
         for model, precision, colour, dims, means in _curves(report):
             if precision != first:
@@ -68,16 +67,34 @@ def plot_speed(report: Report, path: str | Path) -> None:
             axes.scatter(speeds[:1], means[:1], s=110, color=colour, edgecolors="white", zorder=3, label=described)
             axes.scatter(speeds[1:], means[1:], s=38, color="white", edgecolors=colour, linewidths=1.5, zorder=3)
             labels += [(f"{dim:,}", x, y, colour) for dim, x, y in zip(dims, speeds, means, strict=True)]
-        axes.set_xscale("log")
+        _scale_by_log(axes, [model.texts_per_second for model in report.models], room=2)
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        speeds = [model.texts_per_second for model in report.models]
-        slowest, fastest = min(speeds), max(speeds)
-        axes.set_xlim(slowest / 1.8, fastest * 2.2)  # room for the labels
-        if fastest / slowest < 30:  # label more than the powers of ten
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_minor_formatter(NullFormatter())
         _draw_labels(axes, labels)
         axes.set_xlabel(f"texts per second, on a machine with {report.describe_cores()} (log scale)", fontsize=11)
+
+
+def plot_queries(report: Report, path: str | Path) -> None:
+    """Plot nDCG@10 against the time of a query, both means over the retrieval tasks: a point for each row.
+
+    A model and the model with BM25 have one colour, and the latter an open point. Arguments and errors are those of
+    :func:`plot_dims`.
+    """
+    with _axes(report, path, "nDCG@10 by the time of a query") as axes:
+        labels: list[tuple[str, float, float, str]] = []
+        colours: dict[str, str] = {}
+        for row in mean_rankings(report.rankings):
+            model = row.name.removesuffix(" + BM25")
+            colour = colours.setdefault(model, COLOURS[len(colours) % len(COLOURS)])
+            x, y = row.milliseconds or 0.0, 100 * row.metrics["ndcg@10"]
+            axes.scatter(
+                x, y, s=90, color=colour if row.name == model else "white", edgecolors=colour, linewidths=2,
+                marker=MARKERS[row.precision or "float32"], zorder=3, label=row.label,
+            )  # fmt: skip
+            labels.append((row.name, x, y, colour))
+        _scale_by_log(axes, [milliseconds for _, milliseconds, _, _ in labels], room=3)
+        axes.xaxis.set_major_formatter("{x:g}")
+        _draw_labels(axes, labels)
+        axes.set_xlabel("milliseconds from a query to the scores of all documents (log scale)", fontsize=11)
 
 
 @contextmanager
@@ -110,8 +127,19 @@ def _curves(report: Report) -> Iterator[tuple[ModelResult, Precision, str, list[
             yield model, precision, COLOURS[number % len(COLOURS)], dims, means
 
 
+def _scale_by_log(axes: Axes, values: Sequence[float], room: float) -> None:
+    """Scale the x axis by the logarithm, with room for labels beside the least and the largest value."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_xlim(min(values) / room, max(values) * room)
+    if max(values) / min(values) < 30:  # label more than the powers of ten
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def _draw_labels(axes: Axes, labels: Sequence[tuple[str, float, float, str]]) -> None:
-    """Draw each (text, x, y, colour) right or left of its point, if it overlaps no point or text there."""
+    """Draw each (text, x, y, colour) right or left of its point, if it fits there and overlaps no point or text."""
     from matplotlib.transforms import Bbox
 
     axes.autoscale_view()  # determines where points are, in shares of the axes
@@ -122,7 +150,7 @@ def _draw_labels(axes: Axes, labels: Sequence[tuple[str, float, float, str]]) ->
         for side, anchor in ((1, "left"), (-1, "right")):
             far = x + side * (0.012 + 0.015 * len(text))
             box = Bbox.from_extents(x + side * 0.012, y - 0.018, far, y + 0.018)
-            if not box.count_overlaps(boxes):
+            if not box.count_overlaps(boxes) and box.x0 >= 0 and box.x1 <= 1:
                 axes.annotate(
                     text, (speed, score), xytext=(9 * side, 0), textcoords="offset points", ha=anchor, va="center",
                     fontsize=9, color=colour,

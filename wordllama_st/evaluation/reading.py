@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,19 @@ from datasets import Dataset
 from wordllama_st.data.datasets import (
     LABEL_COLUMNS,
     Kind,
-    check_utf8,
     infer_training_data,
     is_number,
     is_text,
     read_rows,
 )
 from wordllama_st.errors import DatasetError
-from wordllama_st.evaluation.tasks import ClassificationTask, ClusteringTask, Label, RetrievalTask, SimilarityTask
+from wordllama_st.evaluation.beir import NANOBEIR, read_beir, read_nanobeir
+from wordllama_st.evaluation.retrieval import NanoBEIRTask, RetrievalTask
+from wordllama_st.evaluation.tasks import ClassificationTask, ClusteringTask, Label, SimilarityTask
 
 #: Names of columns of labels, and of columns that identify a row.
 CLASS_COLUMNS = ("label", "labels", "class", "category", "target", "topic", "intent")
 ID_COLUMNS = ("id", "_id", "idx", "index", "uuid")
-#: The layout of a BEIR directory, and the split that is read unless another is named.
-CORPUS_FILE, QUERIES_FILE, QRELS, TEST_SPLIT = "corpus.jsonl", "queries.jsonl", "qrels", "test"
 
 
 def read_similarity(source: str, name: str | None = None) -> SimilarityTask:
@@ -52,23 +49,23 @@ def read_similarity(source: str, name: str | None = None) -> SimilarityTask:
     return SimilarityTask(name or Path(path).stem or path, first, second, scores)
 
 
-def read_retrieval(source: str, name: str | None = None) -> RetrievalTask:
-    """Read pairs of a query and a document that answers it; all documents are searched.
+def read_retrieval(source: str, name: str | None = None) -> RetrievalTask | NanoBEIRTask:
+    """Read queries and the documents that answer them; all documents are searched.
 
-    Arguments and errors are those of :func:`read_similarity`; without columns, the first two text columns are read. Or
-    the source is a directory in the layout of BEIR (Thakur et al., NeurIPS 2021): ``corpus.jsonl`` and
-    ``queries.jsonl``, with an object on each line that has ``_id``, ``text`` and, in the corpus, perhaps a ``title``,
-    which is put in front of the text; and ``qrels/SPLIT.tsv`` or ``qrels.tsv``, with query id, document id and score,
-    separated by tabs, on each line after a header. Scores above 0 are relevant, and queries without a relevant document
-    are left out. ``DIR:SPLIT`` names a split; otherwise it is ``test``, or the only one.
+    Arguments and errors are those of :func:`read_similarity`. Without columns, a file's first two text columns are a
+    query and a document that answers it. Or the source is a directory in the layout of BEIR, as
+    :func:`~wordllama_st.evaluation.beir.read_beir` reads it, where ``DIR:SPLIT`` names a split; or ``nanobeir``, the
+    collection on the Hub.
     """
+    if source == NANOBEIR:
+        return read_nanobeir()
     path, columns = _split(source)
     if Path(path).is_dir():
-        return _read_beir(Path(path), ",".join(columns or []) or None, name)
+        return read_beir(Path(path), ",".join(columns or []) or None, name)
     path, rows, columns = _read(source)
     columns = _text_columns(rows)[:2] if columns is None else columns
     queries, documents = _pairs(path, rows, columns, Kind.PAIRS, "a query and a document that answers it")
-    return RetrievalTask(name or Path(path).stem or path, queries, documents)
+    return RetrievalTask.from_pairs(name or Path(path).stem or path, queries, documents)
 
 
 def read_classification(source: str, name: str | None = None) -> ClassificationTask:
@@ -152,63 +149,3 @@ def _wrong_columns(path: str, rows: Dataset, wanted: str, example: str) -> Datas
         f"{path} has the columns {described} in {len(rows)} row{'s' * (len(rows) != 1)}. Needed are {wanted}, in two "
         f"rows at least. If which is which cannot be told from the columns, name them: {path}:{example}"
     )
-
-
-def _read_beir(directory: Path, split: str | None, name: str | None) -> RetrievalTask:
-    corpus, queries = (dict(_beir_texts(directory / file)) for file in (CORPUS_FILE, QUERIES_FILE))
-    path = _qrels_file(directory, split)
-    pairs = []
-    for number, line in _lines(path):
-        if number == 1:
-            continue
-        try:
-            query, document, score = line.split("\t")
-            relevant = float(score) > 0
-        except ValueError:
-            raise DatasetError(f"{path}, line {number} is not a query id, a document id and a score.") from None
-        if query not in queries:
-            raise DatasetError(f"{path}, line {number}: there is no query {query!r} in {QUERIES_FILE}.")
-        if document not in corpus:
-            raise DatasetError(f"{path}, line {number}: there is no document {document!r} in {CORPUS_FILE}.")
-        if relevant:
-            pairs.append((queries[query], corpus[document]))
-    if not pairs:
-        raise DatasetError(f"{directory}: no query is answered by any document.")
-    relevant_queries, answers = zip(*pairs, strict=True)
-    return RetrievalTask(name or directory.resolve().name, relevant_queries, answers, list(corpus.values()))
-
-
-def _beir_texts(path: Path) -> Iterator[tuple[str, str]]:
-    for number, line in _lines(path):
-        try:
-            entry = json.loads(line)
-            parts = [entry.get("title") or "", entry["text"]]
-            text = " ".join(part.strip() for part in parts if part.strip())
-            identity = str(entry["_id"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DatasetError(f"{path}, line {number} is no object with an _id and a text: {error!r}.") from error
-        if not text:
-            raise DatasetError(f"{path}, line {number}: {identity} is empty. Fill or drop it.")
-        yield identity, text
-
-
-def _qrels_file(directory: Path, split: str | None) -> Path:
-    if split is None and (directory / f"{QRELS}.tsv").is_file():
-        return directory / f"{QRELS}.tsv"
-    found = {path.stem: path for path in sorted((directory / QRELS).glob("*.tsv"))}
-    split = split or (next(iter(found)) if len(found) == 1 else TEST_SPLIT)
-    if split not in found:
-        has = f"it has {', '.join(found)}: {directory}:{next(iter(found))}" if found else f"it has no {QRELS}/*.tsv"
-        raise DatasetError(f"{directory} has no {QRELS}/{split}.tsv; {has}.")
-    return found[split]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Read the lines of a UTF-8 file that are not blank, with their numbers."""
-    if not path.is_file():
-        raise DatasetError(f"There is no file {path}.")
-    check_utf8(path)
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line.rstrip("\r\n")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from statistics import mean
 
 from wordllama_st.errors import ArgumentError
+from wordllama_st.evaluation.rankings import Comparison, Ranking, compare, ranking_tables, table
 from wordllama_st.static.precision import Precision
 
 #: Version of the JSON, raised when a value in it changes its meaning.
@@ -64,12 +64,26 @@ class Score:
 
 @dataclass(frozen=True)
 class Report:
-    """Scores of models on tasks; ``str(report)`` is three tables: the tasks, the scores x 100, and the models."""
+    """Scores of models on tasks.
+
+    ``str(report)`` is tables: the tasks; the scores x 100, unless all tasks are retrieval; the rankings of each
+    retrieval task; and the models.
+    """
 
     models: tuple[ModelResult, ...]
     tasks: tuple[TaskResult, ...]
     scores: tuple[Score, ...]  #: One for each model, dim, precision and task.
     cores: int  #: CPU cores available to the process.
+    rankings: tuple[Ranking, ...] = ()  #: One for each retrieval task and what ranks its documents.
+
+    @property
+    def is_retrieval(self) -> bool:
+        """Whether all tasks are retrieval."""
+        return all(task.kind == "retrieval" for task in self.tasks)
+
+    def comparisons(self) -> list[Comparison]:
+        """Test each two rows of the rankings against each other, the queries of all tasks together."""
+        return compare(self.rankings)
 
     def settings(self, model: str | None = None) -> list[tuple[str, int, Precision]]:
         """List the scored (model, dim, precision), in order; those of one model if it is named."""
@@ -125,27 +139,25 @@ class Report:
             speed = f"{model.texts_per_second:,.0f}"
             runtime = f"{model.describe_runtime()} (of {self.describe_cores()})"
             models.append([model.name, str(model.dim), model.describe_size(), speed, runtime])
-        tables = _table(tasks, left=(0, 1, 2, 3)), _table(scores, left=(0, 2)), _table(models, left=(0, 4))
-        return "\n\n".join(tables)
+        tables = [table(tasks, left=(0, 1, 2, 3))]
+        if not self.is_retrieval:
+            tables.append(table(scores, left=(0, 2)))
+        return "\n\n".join([*tables, *ranking_tables(self.rankings), table(models, left=(0, 4))])
 
     def to_json(self) -> str:
         """Write the report as JSON, an object.
 
-        It has ``schema`` (1), ``wordllama_st`` (the version), ``cores``, and three lists of objects, whose keys are the
-        fields of the classes: ``models`` (:class:`ModelResult`), ``tasks`` (:class:`TaskResult`) and ``rows``
-        (:class:`Score`). Scores are not multiplied by 100.
+        It has ``schema`` (1), ``wordllama_st`` (the version), ``cores``, and lists of objects, whose keys are the
+        fields of the classes: ``models`` (:class:`ModelResult`), ``tasks`` (:class:`TaskResult`), ``rows``
+        (:class:`Score`), ``rankings`` (:class:`~wordllama_st.evaluation.rankings.Ranking`, with the metrics of each
+        query) and ``comparisons`` (:class:`~wordllama_st.evaluation.rankings.Comparison`). Scores are not multiplied
+        by 100.
         """
         report = {"schema": SCHEMA, "wordllama_st": version("wordllama-st"), "cores": self.cores}
         report |= {"models": self.models, "tasks": self.tasks, "rows": self.scores}
+        report |= {"rankings": self.rankings, "comparisons": self.comparisons()}
         return json.dumps(report, default=asdict, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
-
-
-def _table(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
-    """Align columns to the right, except those in ``left``."""
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    formats = [f"{{:{'<' if number in left else '>'}{width}}}" for number, width in enumerate(widths)]
-    return "\n".join("  ".join(formats).format(*row).rstrip() for row in rows)

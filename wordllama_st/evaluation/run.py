@@ -17,9 +17,13 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 from tqdm.autonotebook import tqdm
 
+from wordllama_st.data.bm25 import BM25
 from wordllama_st.errors import ArgumentError
 from wordllama_st.evaluation.models import ModelSource, Role, ScoredModel, TaskEmbeddings, open_model
+from wordllama_st.evaluation.rankings import Ranking
 from wordllama_st.evaluation.report import ModelResult, Report, Score, TaskResult
+from wordllama_st.evaluation.retrieval import NanoBEIRTask, RetrievalTask
+from wordllama_st.evaluation.search import rank_by_bm25, rank_by_model
 from wordllama_st.evaluation.tasks import SimilarityTask, Task
 from wordllama_st.static import StaticEncoder
 from wordllama_st.static.precision import Precision, check_precision
@@ -39,6 +43,7 @@ def evaluate(
     *,
     dims: Sequence[int | None] | None = None,
     precisions: Sequence[Precision] = ("float32",),
+    bm25: bool = False,
     show_progress_bar: bool | None = None,
 ) -> Report:
     """Score models on tasks, at each dim and precision, and measure sizes and speeds.
@@ -53,16 +58,20 @@ def evaluate(
         dims: Matryoshka dims to truncate to, where None is a model's own dim; its own dim only if None. A model is
             scored at the dims that it has, and must have one of them.
         precisions: Precisions to quantize to.
+        bm25: Rank the documents of retrieval tasks by BM25 too, and by each model's and BM25's scores together
+            (:func:`~wordllama_st.data.bm25.combine_with_bm25`).
         show_progress_bar: None shows it if this package logs at INFO, as sentence-transformers does.
 
     Raises:
         ArgumentError: If there are no models, tasks, dims or precisions; two models, or two tasks of a kind, have one
-            name; or no model has a dim, or a model has none of the dims.
+            name; no model has a dim, or a model has none of the dims; or BM25 has no documents to rank.
         EvaluationError: If a model's embeddings have no score: they are not finite, or all the same.
         ModelLoadError: If a model cannot be loaded; likewise ModelUnavailableError and UnknownModelError.
     """
     named, wanted = _named(models), [None] if dims is None else list(dims)
     _check(named, tasks, wanted, precisions)
+    if bm25 and not any(isinstance(task, RetrievalTask) for task in tasks):
+        raise ArgumentError("BM25 ranks the documents of a retrieval task from files, and there is none.")
     if show_progress_bar is None:
         show_progress_bar = logger.isEnabledFor(logging.INFO)
     opened = [open_model(source, name) for name, source in named.items()]
@@ -70,6 +79,11 @@ def evaluate(
     largest = max(dim or 0 for dim in wanted)
     if largest > max(model.dim for model in opened):
         raise ArgumentError(f"No model has {largest} dimensions to truncate its embeddings to.")
+    indices, rankings = {}, []
+    for task in tasks:
+        if bm25 and isinstance(task, RetrievalTask):
+            indices[task.name] = BM25(list(task.documents.values()))
+            rankings.append(rank_by_bm25(task, indices[task.name]))
     results, scores = [], []
     for model, own in zip(opened, own_dims, strict=True):
         name = model.name
@@ -78,11 +92,19 @@ def evaluate(
         results.append(ModelResult(name, model.source, model.dim, model.size, model.runtime, model.threads, speed))
         steps = [(dim, precision, task) for dim in own for precision in dict.fromkeys(precisions) for task in tasks]
         for dim, precision, task in tqdm(steps, f"Scoring {name}", disable=not show_progress_bar):
-            metrics = task.score(encoded.of_task(task, dim, precision))
+            embeddings = encoded.of_task(task, dim, precision)
+            if isinstance(task, RetrievalTask):
+                rows = rank_by_model(task, model, dim, precision, embeddings, indices.get(task.name))
+                rankings += rows
+                metrics = rows[0].metrics
+            else:
+                metrics = task.score(embeddings)
+            if isinstance(task, NanoBEIRTask):
+                rankings.append(Ranking(name, dim, precision, task.name, metrics, {}, None))
             scores.append(Score(name, dim, precision, task.kind, task.name, metrics[task.main_metric], metrics))
     described = [TaskResult(task.name, task.kind, task.main_metric, task.metric_name, task.size) for task in tasks]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Report(tuple(results), tuple(described), tuple(scores), cores)
+    return Report(tuple(results), tuple(described), tuple(scores), cores, tuple(rankings))
 
 
 def similarity_score(

@@ -1,4 +1,4 @@
-"""What models are scored on: similarity, retrieval, classification and clustering."""
+"""What models are scored on: similarity, classification and clustering; :mod:`.retrieval` is beside them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import ClassVar, TypeAlias, cast
 import numpy as np
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
-from sentence_transformers.util import dot_score
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -25,15 +24,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from wordllama_st.data.datasets import check_texts
 from wordllama_st.errors import DatasetError, EvaluationError
 from wordllama_st.evaluation.models import Role, TaskEmbeddings
-from wordllama_st.training.supervised import retrieval_evaluator
 
 Label: TypeAlias = str | int
 
 #: Number of folds of a classification, and of random starts of a clustering, whose result depends on the start.
 FOLDS, STARTS = 5, 5
-_RETRIEVAL_METRICS = ("ndcg@10", "recall@10", "mrr@10", "map@100", "accuracy@1")
-#: Similarities of queries and documents that are held in memory at a time: 256 MB.
-_SIMILARITIES = 2**26
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class SimilarityTask(Task):
     kind, main_metric, metric_name = "similarity", "spearman", "Spearman of cosine"
 
     def __post_init__(self) -> None:
-        _check_columns(self.name, {"first": self.first, "second": self.second}, score=self.scores)
+        check_rows(self.name, {"first": self.first, "second": self.second}, score=self.scores)
         for row, score in enumerate(self.scores, 1):
             if not math.isfinite(score):
                 raise DatasetError(f"{self.name}, row {row}: the score is {score}. Fill or drop it.")
@@ -103,52 +98,6 @@ class SimilarityTask(Task):
 
 
 @dataclass(frozen=True)
-class RetrievalTask(Task):
-    """Queries, and documents to find for them among all documents.
-
-    Models are scored by sentence-transformers' ``InformationRetrievalEvaluator``: nDCG@10, recall@10, MRR@10, MAP@100
-    and accuracy@1. Equal documents count as one, and so do equal queries, whose answers are those of all of them.
-    Each document answers the query in its place; ``others`` are further documents to search, which answer no query.
-
-    Raises:
-        DatasetError: If the columns differ in length, a text is empty, or there is a single document.
-    """
-
-    queries: Sequence[str]
-    documents: Sequence[str]
-    others: Sequence[str] = ()
-    kind, main_metric, metric_name = "retrieval", "ndcg@10", "nDCG@10"
-
-    def __post_init__(self) -> None:
-        _check_columns(self.name, {"query": self.queries, "document": self.documents})
-        if self.others:
-            _check_columns(self.name, {"document": self.others})
-        if len(self._corpus()) < 2:
-            raise DatasetError(f"{self.name} has a single document, which every query finds.")
-
-    @property
-    def size(self) -> str:
-        return f"{len(set(self.queries)):,} queries, {len(self._corpus()):,} documents"
-
-    def texts(self) -> dict[Role, Sequence[str]]:
-        return {"query": self.queries, "document": self._corpus()}
-
-    def score(self, embeddings: TaskEmbeddings) -> dict[str, float]:
-        evaluator = retrieval_evaluator(self.queries, self.documents, name="")
-        others = self._corpus()[len(evaluator.corpus) :]
-        evaluator.corpus += others
-        evaluator.corpus_ids += [f"other-{index}" for index in range(len(others))]
-        evaluator.score_functions = {"cosine": dot_score}  # the dot product of these embeddings is their cosine
-        evaluator.corpus_chunk_size = max(1000, _SIMILARITIES // len(evaluator.queries))
-        found = evaluator(cast(SentenceTransformer, embeddings))
-        return {metric: float(found[f"cosine_{metric}"]) for metric in _RETRIEVAL_METRICS}
-
-    def _corpus(self) -> list[str]:
-        """Return every document once, those that answer a query first."""
-        return list(dict.fromkeys([*self.documents, *self.others]))
-
-
-@dataclass(frozen=True)
 class LabelledTask(Task):
     """Texts with a label each. The seed is that of a classification's folds, or of a clustering's first start.
 
@@ -161,7 +110,7 @@ class LabelledTask(Task):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_columns(self.name, {"text": self.samples}, label=self.labels)
+        check_rows(self.name, {"text": self.samples}, label=self.labels)
         for row, label in enumerate(self.labels, 1):
             if label is None or label == "" or label != label:
                 raise DatasetError(f"{self.name}, row {row}: the label is missing. Fill or drop it.")
@@ -238,7 +187,7 @@ class ClusteringTask(LabelledTask):
         return {"v_measure": mean(found), "v_measure_std": pstdev(found)}
 
 
-def _check_columns(name: str, texts: dict[str, Sequence[str]], **others: Sequence[object]) -> None:
+def check_rows(name: str, texts: dict[str, Sequence[str]], **others: Sequence[object]) -> None:
     """Refuse columns of different lengths, without rows, or with an empty text."""
     lengths = {column: len(cells) for column, cells in {**texts, **others}.items()}
     if len(set(lengths.values())) > 1:
