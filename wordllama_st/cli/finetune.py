@@ -20,7 +20,13 @@ def add_command(commands: opt.Commands) -> None:
     opt.add_json(parser)
     training = parser.add_argument_group("training")
     opt.add_dims(training)
-    opt.add_stay_close(training)
+    training.add_argument(
+        "--stay-close",
+        type=opt.not_negative,
+        default=30.0,
+        metavar="STRENGTH",
+        help="how strongly each token's embedding is held to its start (default: %(default)s)",
+    )
     opt.add_training(training)
     training.add_argument("--bf16", action="store_true", help="train in mixed precision")
     opt.add_checkpoints(training)

@@ -98,23 +98,18 @@ def add_datasets(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data")
     data.add_argument("--columns", nargs="+", metavar="NAME", help="the columns to use, in order (default: all)")
     data.add_argument("--split", default="train", help="split of a Hub dataset (default: %(default)s)")
-    add_hold_out(data, 0.1)
+    data.add_argument(
+        "--hold-out",
+        type=proper_share,
+        default=0.1,
+        metavar="SHARE",
+        help="share of the data to evaluate on (default: %(default)s)",
+    )
     data.add_argument(
         "--mine-negatives",
         type=positive,
         metavar="N",
         help="give each pair N texts of other pairs as hard negatives, those that the untrained model finds nearest",
-    )
-
-
-def add_hold_out(group: argparse._ArgumentGroup, share: float) -> None:
-    """Declare --hold-out."""
-    group.add_argument(
-        "--hold-out",
-        type=proper_share,
-        default=share,
-        metavar="SHARE",
-        help="share of the data to evaluate on (default: %(default)s)",
     )
 
 
@@ -131,10 +126,13 @@ def add_dims(group: argparse._ArgumentGroup) -> None:
 
 
 def add_training(
-    group: argparse._ArgumentGroup, epochs: float = 3.0, batch_size: str = "default: 256, fewer for little data"
+    group: argparse._ArgumentGroup,
+    epochs: float | None = 3.0,
+    epochs_help: str = "default: %(default)s",
+    batch_size: str = "default: 256, fewer for little data",
 ) -> None:
     """Declare the hyperparameters of training."""
-    group.add_argument("--epochs", type=positive_real, default=epochs, help="default: %(default)s")
+    group.add_argument("--epochs", type=positive_real, default=epochs, help=epochs_help)
     group.add_argument("--batch-size", type=positive, metavar="ROWS", help=batch_size)
     group.add_argument(
         "--learning-rate",
@@ -149,17 +147,6 @@ def add_checkpoints(group: argparse._ArgumentGroup) -> None:
     """Declare --checkpoint-dir."""
     group.add_argument(
         "--checkpoint-dir", type=Path, metavar="DIR", help="keep checkpoints in DIR, and resume from the last of them"
-    )
-
-
-def add_stay_close(group: argparse._ArgumentGroup) -> None:
-    """Declare --stay-close."""
-    group.add_argument(
-        "--stay-close",
-        type=not_negative,
-        default=30.0,
-        metavar="STRENGTH",
-        help="how strongly each token's embedding is held to its start (default: %(default)s)",
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,30 +12,35 @@ from sentence_transformers import SentenceTransformer
 
 from wordllama_st.baking import bake, describe_origin
 from wordllama_st.codebook import Codebook
-from wordllama_st.data.corpus import read_corpus, read_vectors
+from wordllama_st.data.corpus import Corpus, read_corpus, read_vectors
+from wordllama_st.data.datasets import Kind, TrainingData, read_training_data
 from wordllama_st.data.pseudo_queries import make_pseudo_queries
 from wordllama_st.data.texts import as_texts
-from wordllama_st.errors import ArgumentError
+from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.static.space import VectorSpace
 from wordllama_st.storage.staging import check_output
-from wordllama_st.training import distillation, index, supervised
+from wordllama_st.training import distillation
 from wordllama_st.training.asymmetric import make_asymmetric_model, save_asymmetric_model
 from wordllama_st.training.build import build_model
+from wordllama_st.training.index import HeldOutRetrieval, Index, distinct_documents, make_index
 from wordllama_st.training.report import AdaptationReport, IndexReport, Result, ScoreChange
 from wordllama_st.training.static_model import (
-    embedding_weight,
     model_name,
+    normalized_model,
     save_static_model,
     static_model_from_pretrained,
 )
 from wordllama_st.training.structure import train_on_structure
-from wordllama_st.training.teacher import check_vectors_of_teacher, load_teacher, teacher_embeddings
+from wordllama_st.training.supervised import STAY_CLOSE, default_learning_rate, similarity_scores
+from wordllama_st.training.teacher import CachedTeacher, load_teacher
 from wordllama_st.training.views import DocumentViews
 
-#: Dims that are learned for vectors of more; the others carry little.
+#: Principal axes that are learned for vectors of more dimensions, unless a dim is given; the others carry little.
 LEARNED_DIM = 256
-#: Each a share of the documents.
-HOLD_OUT_OF_STRUCTURE, HOLD_OUT_OF_INDEX = 0.15, 0.02
+#: Relative to that of other recipes, found by measuring.
+LEARNING_RATE_FACTOR = 2.0
+#: Shares of the documents that are held out.
+HOLD_OUT_OF_INDEX, HOLD_OUT_OF_STRUCTURE = 0.02, 0.15
 
 
 def adapt(
@@ -64,44 +68,171 @@ def adapt(
 ) -> Result[AdaptationReport] | Result[IndexReport]:
     """Adapt a static model to documents without labels: to an index's vectors of them, or to their structure.
 
-    With ``vectors``, ``vectors_column`` or ``teacher``, the model learns to predict the vectors that an embedder has
-    given the documents, from the documents, thinned documents and short spans of them. Its embeddings of queries are
-    then in the space of these vectors, at their full width, and search the index as it is. LightRetriever (arXiv
-    2505.12260) trains such a look-up together with its embedder.
+    With vectors, or a teacher that makes them, the model learns to predict the vectors from the documents, from thinned
+    documents and from short spans of them. Its embeddings of queries are then in the space of the vectors, at their
+    full width, and search the index as it is. (LightRetriever, arXiv 2505.12260, trains such a look-up for queries
+    together with the embedder.)
 
-    Otherwise, pairs are formed from the structure of a folder's documents: titles and sections, neighbouring passages,
-    names and docstrings.
+    Without vectors, pairs are formed from the structure of a folder's documents: titles and sections, neighbouring
+    passages, names and docstrings.
 
     Args:
-        model: For an index, a codebook or what :meth:`Codebook.from_pretrained` takes, best the embedder itself or a
-            static model that was distilled from it; for structure, what :meth:`StaticEncoder.from_pretrained` takes, or
-            a model over a static table, trained in place.
-        documents: A list of documents; or a file or folder, as for :func:`~wordllama_st.data.corpus.read_corpus`; for
-            structure, a folder.
-        vectors: The documents' vectors [n, D], in order, or their .npy file. They are scaled to unit length.
-        text_column: The column of documents in a file.
-        vectors_column: The column of their vectors.
-        teacher: The embedder, a SentenceTransformer. It encodes the documents if no vectors are given, and parts of
-            them as queries, which makes the model better at queries for its vectors.
-        queries: Queries (str) and files of queries (Path), of a log for example, that the teacher encodes as well.
-        cache: Directory that keeps the teacher's embeddings. None keeps them in PATH-teacher, or nowhere.
-        asymmetric: Directory for a stock SentenceTransformer whose ``encode_query`` is the adapted model and whose
-            ``encode_document`` is the teacher.
-        dim: d, to embed both sides in the d leading principal axes of the vectors instead of the space of the index;
-            the axes are kept with the model.
-        similarity: Files of scored pairs, to report how the model's similarities change.
-        hold_out: For structure, the share of the documents to evaluate on; 0.15 if None. Of an index 0.02 are.
-        epochs: 10 for an index and 3 for structure, if None.
-        stay_close: For structure only; 30 if None.
+        model: For vectors, a codebook or what :meth:`Codebook.from_pretrained` takes: best the embedder that made them,
+            or a static model that was distilled from it. For structure, what :meth:`StaticEncoder.from_pretrained`
+            takes, or a model over a static table, trained in place.
+        documents: A list of n documents, or what :func:`~wordllama_st.data.corpus.read_corpus` takes; for structure, a
+            folder.
+        vectors: The documents' vectors [n, D] in their order, or a .npy file of them. Their directions are learned.
+        text_column: The column of the documents in a file that has several columns of texts.
+        vectors_column: The column of their vectors, in the same file.
+        teacher: The embedder, a SentenceTransformer. It encodes the documents if there are no vectors; and parts of
+            documents as queries, which makes the model better at queries for the embedder's vectors.
+        queries: Queries (str) and files of queries (Path), such as a log, which the teacher encodes for training.
+        cache: Directory that keeps the teacher's embeddings, so that an interrupted run resumes. None keeps them in
+            PATH-teacher, or nowhere if nothing is saved.
+        asymmetric: Directory for a stock SentenceTransformer whose queries go through the model and whose documents go
+            through the teacher.
+        dim: d, to compare in the d leading principal axes of the vectors, instead of their own space. The axes are kept
+            with the model, to project the documents' vectors onto.
+        similarity: Files of scored pairs, to report how similarities change.
+        hold_out: Share of the documents to evaluate on; 0.02 with vectors and 0.15 for structure, if None.
+        stay_close: For structure; 30 if None.
+        epochs: 10 with vectors and 3 for structure, if None.
 
     Raises:
-        ArgumentError: If the vectors are not as many as the documents, not finite or all alike, or an argument does not
-            fit the others.
+        ArgumentError: If the vectors are not as many as the documents, zero, not finite or all alike; if they are not
+            the teacher's; or if an argument does not fit the others.
         DatasetError: If there are fewer than 100 different documents.
-        DocumentError: If the folder has no usable documents, or too few.
+        DocumentError: If a folder has no usable documents, or too few.
     """
     sources = [model, documents, vectors, teacher, *(source for source in queries or () if isinstance(source, Path))]
     for output in (path, asymmetric):
         check_output(output, overwrite=overwrite, sources=sources)
+    training: dict[str, Any] = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    training["show_progress_bar"] = show_progress_bar
     if vectors is None and vectors_column is None and teacher is None:
-        _refuse("vectors, vectors_column or teacher", text_column, queries, cache, asymmetric, dim, similarity)
+        of_vectors = {"text_column": text_column, "queries": queries, "cache": cache, "asymmetric": asymmetric}
+        _refuse(of_vectors | {"dim": dim, "similarity": similarity}, "vectors of the documents, or a teacher")
+        static = static_model_from_pretrained(model)  # type: ignore[arg-type]
+        stay_close = STAY_CLOSE if stay_close is None else stay_close
+        hold_out = HOLD_OUT_OF_STRUCTURE if hold_out is None else hold_out
+        adaptation = train_on_structure(
+            static, documents, hold_out=hold_out, stay_close=stay_close, epochs=epochs or 3.0, **training
+        )
+        if path is not None:
+            statement = f"Adapted to {adaptation.trained_on}, held to its start with strength {stay_close:g}"
+            origin = [f"{model_name(model)}, every row of its table", statement]
+            save_static_model(static, path, origin, overwrite=overwrite)
+        return Result(static, adaptation)
+
+    _refuse({"stay_close": stay_close}, "structure, without vectors")
+    if teacher is None:
+        _refuse({"queries": queries, "cache": cache, "asymmetric": asymmetric}, "a teacher, the documents' embedder")
+    if isinstance(model, SentenceTransformer):
+        raise ArgumentError("The model to adapt is in memory; save it, and give its directory.")
+    codebook = model if isinstance(model, Codebook) else Codebook.from_pretrained(model)
+    pairs = [_scored_pairs(file) for file in similarity or ()]
+    corpus = _read(documents, vectors, text_column, vectors_column)
+    embedder = None
+    if teacher is not None:
+        if cache is None and path is not None:
+            cache = Path(path).with_name(f"{Path(path).name}-teacher")
+        embedder = CachedTeacher(load_teacher(teacher), cache, show_progress_bar)
+    index = _index(corpus, embedder, HOLD_OUT_OF_INDEX if hold_out is None else hold_out, seed)
+    held_out = HeldOutRetrieval(index, seed)
+    questions: list[str] = []
+    targets = index.vectors
+    retrieval = [held_out.of_bm25()]
+    if embedder is not None:
+        trained = (index.texts[number] for number in index.trained)
+        questions = list(dict.fromkeys([*make_pseudo_queries(trained, seed), *as_texts(queries or ())]))
+        targets = np.concatenate([targets, index.rotate(embedder.encode(questions, "query"))])
+        of_queries = index.rotate(embedder.encode(held_out.queries, "query"))
+        retrieval += held_out.of_queries("embedder", of_queries)
+
+    width = min(dim or LEARNED_DIM, index.dim)
+    sample = index.sample(seed)
+    texts = [index.texts[number] for number in sample]
+    start = build_model(codebook, width, token_weights="corpus", corpus=texts)
+    distillation.initialize_by_least_squares(start, texts, index.vectors[sample], seed=seed)
+    static = bake(start)
+    similarities = [similarity_scores(static, pairs)]
+    cosines = [held_out.cosine(static)]
+    retrieval += held_out.of_static("start", static)
+    training["learning_rate"] = learning_rate or LEARNING_RATE_FACTOR * default_learning_rate(static)
+    views = DocumentViews(static.tokenizer, index.texts, questions, held_out=index.held_out, seed=seed)
+    seconds = distillation.train_distillation(static, views, targets, epochs=epochs or 10.0, **training)
+    similarities.append(similarity_scores(static, pairs))
+    cosines.append(held_out.cosine(static))
+    retrieval += held_out.of_static("adapted, both sides", static)
+    retrieval += held_out.of_static_queries("adapted queries, documents' vectors", static)
+
+    report = IndexReport(
+        documents=len(index.texts),
+        held_out=len(index.held_out),
+        left_out=len(corpus.texts) - len(index.texts),
+        vector_dim=index.dim,
+        teacher_texts=0 if embedder is None else embedder.texts,
+        teacher_seconds=0.0 if embedder is None else embedder.seconds,
+        seconds=seconds,
+        cosine=ScoreChange("cosine to the vectors of held-out documents", *cosines),
+        retrieval=tuple(retrieval),
+        similarity=tuple(ScoreChange(name, before, similarities[1][name]) for name, before in similarities[0].items()),
+    )
+    embedder_name = None if teacher is None else model_name(teacher)
+    axes = None if dim is None else np.ascontiguousarray(index.axes[:, :width])
+    space = VectorSpace(index.dim, cosines[1], embedder_name, axes)
+    adapted = normalized_model(static, None if dim is not None else index.axes[:, :width].T)
+    of = f"{len(index.trained):,} documents and their vectors" + (f" by {embedder_name}" if embedder_name else "")
+    origin = [*describe_origin(start), f"Adapted to {of}, every row of the table, in {width} of {index.dim} dimensions"]
+    if path is not None:
+        save_static_model(adapted, path, origin, space=space, overwrite=overwrite)
+    if asymmetric is not None and embedder is not None:
+        pair = make_asymmetric_model(adapted, embedder.model, axes)
+        save_asymmetric_model(pair, asymmetric, origin, space, overwrite=overwrite)
+    return Result(adapted, report)
+
+
+def _refuse(arguments: Mapping[str, object], needed: str) -> None:
+    """Refuse arguments that need something else; the error names the first that is given, as an option."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise ArgumentError(f"--{name.replace('_', '-')} is for {needed}.")
+
+
+def _scored_pairs(file: str | Path) -> TrainingData:
+    data = read_training_data(str(file))
+    if data.kind is not Kind.SCORED_PAIRS:
+        raise DatasetError(f"{file} has {data.kind.value}; similarities are compared with scored pairs.")
+    return data
+
+
+def _read(
+    documents: str | Path | Sequence[str],
+    vectors: npt.ArrayLike | str | Path | None,
+    text_column: str | None,
+    vectors_column: str | None,
+) -> Corpus:
+    """Read documents, and their vectors if there are any."""
+    if vectors is not None and vectors_column is not None:
+        raise ArgumentError("Vectors are given twice: by --vectors and by --vectors-column.")
+    if isinstance(documents, (str, Path)):
+        corpus = read_corpus(documents, text_column=text_column, vectors_column=vectors_column)
+    else:
+        _refuse({"text_column": text_column, "vectors_column": vectors_column}, "documents in a file")
+        corpus = Corpus(list(documents))
+    if vectors is None:
+        return corpus
+    given = read_vectors(vectors) if isinstance(vectors, (str, Path)) else np.asarray(vectors)
+    return Corpus(corpus.texts, given)
+
+
+def _index(corpus: Corpus, embedder: CachedTeacher | None, hold_out: float, seed: int) -> Index:
+    """Take the vectors of the documents, or let the embedder make them."""
+    if corpus.vectors is None:
+        assert embedder is not None
+        texts = [corpus.texts[number] for number in distinct_documents(corpus.texts)]
+        return make_index(texts, embedder.encode(texts, "document"), hold_out, seed)
+    if embedder is not None:
+        embedder.check_vectors(corpus.texts, corpus.vectors)
+    return make_index(corpus.texts, corpus.vectors, hold_out, seed)

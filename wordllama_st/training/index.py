@@ -15,13 +15,13 @@ from sentence_transformers import SentenceTransformer
 from wordllama_st.data.bm25 import BM25, combine_with_bm25
 from wordllama_st.data.pseudo_queries import draw_span
 from wordllama_st.errors import ArgumentError, DatasetError
-from wordllama_st.training.distillation import CHUNK, MIN_TEXTS, SAMPLE
+from wordllama_st.training.distillation import CHUNK, MIN_TEXTS, SAMPLE, principal_axes, rotate
 from wordllama_st.training.report import RetrievalScore
 
 #: Vectors whose mean has at least this length are all alike: every query finds all documents or none.
 ALL_ALIKE = 0.9999
-#: This share of the documents is held out, up to the limit; so many others, at most, are searched together with them.
-HELD_OUT_SHARE, MAX_HELD_OUT, MAX_SEARCHED = 0.02, 1000, 20_000
+#: Documents that are held out, and others that are searched together with them, at most.
+MAX_HELD_OUT, MAX_SEARCHED = 1000, 20_000
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,29 @@ class Index:
 
     Attributes:
         texts: n documents.
-        vectors: Their vectors [n, D], of unit length, in float16.
+        vectors: Their vectors [n, D], of unit length and rotated onto their principal axes, in float16.
+        axes: These axes, as the columns of [D, D].
         held_out: Numbers of the documents that are not trained on, in order.
-        left_out: How many documents were empty, or repeated another.
     """
 
     texts: list[str]
     vectors: npt.NDArray[np.float16]
+    axes: npt.NDArray[np.float32]
     held_out: npt.NDArray[np.intp]
-    left_out: int
+
+    @property
+    def dim(self) -> int:
+        """D, the dim of the vectors."""
+        return len(self.axes)
 
     @cached_property
     def trained(self) -> npt.NDArray[np.intp]:
         """The numbers of the other documents."""
         return np.delete(np.arange(len(self.texts)), self.held_out)
+
+    def rotate(self, vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float16]:
+        """Rotate other vectors [m, D] of the space onto the same axes."""
+        return rotate(vectors, self.axes, np.empty_like(vectors))
 
     def sample(self, seed: int) -> npt.NDArray[np.intp]:
         """Return the numbers of 100,000 documents to train on, or of all of them."""
@@ -69,8 +78,8 @@ def distinct_documents(texts: Sequence[str]) -> npt.NDArray[np.intp]:
     return np.fromiter(numbers.values(), np.intp, len(numbers))
 
 
-def make_index(texts: Sequence[str], vectors: npt.NDArray[Any], seed: int) -> Index:
-    """Check documents and their vectors, leave out empty and repeated documents, and hold some out.
+def make_index(texts: Sequence[str], vectors: npt.NDArray[Any], hold_out: float, seed: int) -> Index:
+    """Check documents and their vectors, leave out empty and repeated documents, and hold a share of the others out.
 
     Args:
         texts: n documents.
@@ -101,9 +110,10 @@ def make_index(texts: Sequence[str], vectors: npt.NDArray[Any], seed: int) -> In
         unit[start : start + CHUNK] = some
     if np.linalg.norm(total) / len(numbers) > ALL_ALIKE:
         raise ArgumentError("The vectors are all alike, so that nothing can be learned from them.")
-    held_out = min(MAX_HELD_OUT, max(1, round(HELD_OUT_SHARE * len(numbers))))
-    chosen = np.sort(np.random.default_rng(seed).choice(len(numbers), held_out, replace=False))
-    return Index([texts[number] for number in numbers], unit, chosen, len(texts) - len(numbers))
+    count = min(MAX_HELD_OUT, max(1, round(hold_out * len(numbers))))
+    held_out = np.sort(np.random.default_rng(seed).choice(len(numbers), count, replace=False))
+    axes = principal_axes(unit, seed)
+    return Index([texts[number] for number in numbers], rotate(unit, axes, unit), axes, held_out)
 
 
 class HeldOutRetrieval:
@@ -118,9 +128,10 @@ class HeldOutRetrieval:
         others = index.trained
         if len(others) > MAX_SEARCHED:
             others = np.sort(np.random.default_rng(seed).choice(others, MAX_SEARCHED, replace=False))
-        self.numbers = np.concatenate([index.held_out, others])
-        self.documents = [index.texts[number] for number in self.numbers]
-        self._bm25 = BM25(self.documents).scores(self.queries)
+        numbers = np.concatenate([index.held_out, others])
+        self._documents = [index.texts[number] for number in numbers]
+        self._vectors = index.vectors[numbers].astype(np.float32)
+        self._bm25 = BM25(self._documents).scores(self.queries)
 
     def of_bm25(self) -> RetrievalScore:
         """Score BM25."""
@@ -128,13 +139,23 @@ class HeldOutRetrieval:
 
     def of_static(self, name: str, model: SentenceTransformer) -> list[RetrievalScore]:
         """Score a static model on both sides, alone and with BM25."""
-        return self.of_vectors(name, _encode(model, self.queries), _encode(model, self.documents))
+        return self._scores(name, _encode(model, self.queries) @ _encode(model, self._documents).T)
 
-    def of_vectors(
-        self, name: str, queries: npt.NDArray[np.float32], documents: npt.NDArray[np.float32]
-    ) -> list[RetrievalScore]:
-        """Score embeddings of the queries [n, D] and of the documents [m, D], alone and with BM25."""
-        scores = queries @ documents.T
+    def of_queries(self, name: str, queries: npt.NDArray[np.floating[Any]]) -> list[RetrievalScore]:
+        """Score embeddings [n, d] of the queries, d ≤ D, against the documents' vectors, alone and with BM25."""
+        return self._scores(name, queries.astype(np.float32) @ self._vectors[:, : queries.shape[1]].T)
+
+    def of_static_queries(self, name: str, model: SentenceTransformer) -> list[RetrievalScore]:
+        """Score a static model of the queries against the documents' vectors, alone and with BM25."""
+        return self.of_queries(name, _encode(model, self.queries))
+
+    def cosine(self, model: SentenceTransformer) -> float:
+        """Return the mean cosine of a model's embeddings of the held-out documents and their vectors."""
+        embeddings = _encode(model, self._documents[: len(self.queries)])
+        vectors = self._vectors[: len(embeddings), : embeddings.shape[1]]
+        return float((embeddings * vectors).sum(axis=1).mean())
+
+    def _scores(self, name: str, scores: npt.NDArray[np.float32]) -> list[RetrievalScore]:
         return [self._score(name, scores), self._score(f"{name}, with BM25", combine_with_bm25(scores, self._bm25))]
 
     def _score(self, name: str, scores: npt.NDArray[np.float32]) -> RetrievalScore:

@@ -132,6 +132,13 @@ class AdaptationReport(Report):
     seconds: float
 
     @property
+    def trained_on(self) -> str:
+        """What was trained on, in words."""
+        return (
+            f"{len(self.documents.documents):,} documents: {len(self.split.train):,} pairs formed from their structure"
+        )
+
+    @property
     def helped(self) -> bool:
         """Whether retrieval among the held-out pairs is better than before."""
         return self.mean.after > self.mean.before
@@ -180,16 +187,16 @@ class IndexReport(Report):
     """The report of ``adapt`` to documents and their vectors.
 
     ``documents`` are the distinct ones, ``held_out`` of which were not trained on; ``left_out`` were empty or repeated.
-    ``pseudo_queries`` were encoded by the embedder. ``cosine`` is the mean of the model's embeddings of held-out
-    documents and their vectors. ``similarity`` has the Spearman correlations on files of scored pairs.
+    The teacher encoded ``teacher_texts``. ``cosine`` is the mean of the model's embeddings of held-out documents and
+    their vectors. ``similarity`` has the Spearman correlations on files of scored pairs.
     """
 
     documents: int
     held_out: int
     left_out: int
     vector_dim: int
-    pseudo_queries: int
-    embedder_seconds: float
+    teacher_texts: int
+    teacher_seconds: float
     seconds: float
     cosine: ScoreChange
     retrieval: tuple[RetrievalScore, ...]
@@ -197,11 +204,10 @@ class IndexReport(Report):
 
     def __str__(self) -> str:
         left_out = f"; {self.left_out:,} empty or repeated ones left out" if self.left_out else ""
-        embedded = f", {self.embedder_seconds:.0f} s of the embedder" if self.embedder_seconds else ""
-        queries = f", with {self.pseudo_queries:,} queries" if self.pseudo_queries else ""
+        texts = f"; the teacher encoded {self.teacher_texts:,} texts in {self.teacher_seconds:.0f} s"
         lines = [
             f"Documents   {self.documents:,}, {self.held_out:,} of them held out{left_out}",
-            f"Vectors     {self.vector_dim} dimensions{queries}{embedded}",
+            f"Vectors     {self.vector_dim} dimensions{texts if self.teacher_texts else ''}",
             f"Training    {self.seconds:.0f} s",
             f"Cosine      {self.cosine.before:.3f} before, {self.cosine.after:.3f} after: {self.cosine.metric}",
             "",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from huggingface_hub import EvalResult
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
@@ -55,6 +56,16 @@ def embedding_weight(model: SentenceTransformer) -> Tensor:
     assert isinstance(embedding, StaticEmbedding)
     table: Tensor = embedding.embedding.weight
     return table
+
+
+def normalized_model(
+    model: SentenceTransformer, projection: npt.NDArray[np.float32] | None = None
+) -> SentenceTransformer:
+    """Return a static model whose embeddings are projected by [d, D], if a projection is given, and of unit length."""
+    weight = embedding_weight(model).detach().cpu().numpy()
+    weight = weight if projection is None else weight @ projection
+    table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize=True)
+    return SentenceTransformer(modules=static_modules(table), **model_settings(table))
 
 
 def save_static_model(

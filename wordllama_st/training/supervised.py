@@ -157,6 +157,12 @@ def retrieval_scores(model: SentenceTransformer, parts: dict[str, TrainingData])
     return scores | {"mean": mean}
 
 
+def similarity_scores(model: SentenceTransformer, files: Sequence[TrainingData]) -> dict[str, float]:
+    """Correlate a model's cosines with the scores of scored pairs, by Spearman, for each file."""
+    found = {data.name: cast(dict[str, float], make_evaluator(data)(model)) for data in files}
+    return {f"Spearman, {name}": scores["held-out_spearman_cosine"] for name, scores in found.items()}
+
+
 def _evaluate(model: SentenceTransformer, held_out: dict[str, TrainingData], dims: Sequence[int]) -> dict[str, float]:
     """Score a model on held-out rows at each dim; the evaluators record the scores in its model card too."""
     found: dict[str, float] = {}

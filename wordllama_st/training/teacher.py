@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +30,8 @@ TEXTS_PER_FILE = 4096
 MANIFEST = "teacher.json"
 #: How far from 1 a norm may be for dot products to count as cosines.
 UNIT_TOLERANCE = 1e-2
+#: Vectors that are compared with a teacher's own, and the least mean cosine if they are the same, however rounded.
+CHECKED_VECTORS, SAME_VECTORS = 16, 0.98
 
 
 def check_teacher(teacher: SentenceTransformer) -> None:
@@ -116,6 +120,51 @@ def teacher_embeddings(
                     save_file({"vectors": _unit(vectors)}, staging)
                 bar.update(len(some))
     return np.concatenate([_read(path, len(some)) for path, some in parts.items()])
+
+
+class CachedTeacher:
+    """A teacher and the directory that keeps its embeddings of queries and of documents, a temporary one if None.
+
+    Attributes:
+        model: The teacher.
+        texts: How many texts it was asked for, and ``seconds`` how long that took.
+    """
+
+    def __init__(self, model: SentenceTransformer, cache: str | Path | None, show_progress_bar: bool | None) -> None:
+        check_teacher(model)
+        self.model, self.texts, self.seconds = model, 0, 0.0
+        self._scratch = TemporaryDirectory() if cache is None else None
+        self._cache = Path(cache or self._scratch.name)  # type: ignore[union-attr]
+        self._show_progress_bar = show_progress_bar
+
+    def encode(self, texts: Sequence[str], task: Literal["query", "document"]) -> npt.NDArray[np.float16]:
+        """Encode n texts of one kind, [n, D], errors as for :func:`teacher_embeddings`."""
+        start = time.perf_counter()
+        cache = self._cache / f"{task}-{_digest(texts)[:12]}"
+        found = teacher_embeddings(self.model, texts, cache, task=task, show_progress_bar=self._show_progress_bar)
+        self.texts += len(texts)
+        self.seconds += time.perf_counter() - start
+        return found
+
+    def check_vectors(self, texts: Sequence[str], vectors: npt.NDArray[Any]) -> None:
+        """Check that vectors [n, D] of documents are this teacher's, by some of them.
+
+        Raises:
+            ArgumentError: If they are not.
+        """
+        numbers = [number for number, text in enumerate(texts) if text.strip()][:CHECKED_VECTORS]
+        own = _unit(self.model.encode_document([texts[number] for number in numbers], show_progress_bar=False))
+        given = np.asarray([vectors[number] for number in numbers if number < len(vectors)], np.float32)
+        if given.shape != own.shape:
+            raise ArgumentError(
+                f"The vectors are {list(vectors.shape)}, and the teacher's have {own.shape[1]} dimensions."
+            )
+        cosine = float((own * _unit(given)).sum(axis=1).mean())
+        if not cosine >= SAME_VECTORS:
+            raise ArgumentError(
+                f"The vectors are not the teacher's: its own embeddings of the first documents have a cosine of "
+                f"{cosine:.2f} to them. Give the embedder that made them, or no vectors."
+            )
 
 
 def _digest(texts: Sequence[str]) -> str:
