@@ -161,7 +161,10 @@ def size_on_disk(path: Path) -> int:
 
 def _load(source: str) -> StaticTable | SentenceTransformer:
     try:
-        return read_static_model(source)
+        table = read_static_model(source)
+        if not table.asymmetric:
+            return table
+        not_static = ModelLoadError(f"{source} is static for queries only.")
     except ModelLoadError as error:
         not_static = error
     directory = Path(source)

@@ -34,6 +34,7 @@ class StaticTable:
         default_prompt_name: The prompt to use by default.
         similarity_fn_name: ``"cosine"``, ``"dot"``, ``"euclidean"`` or ``"manhattan"``.
         space: The vector space of the index that the model was adapted to, if it was.
+        asymmetric: Whether this is the query side of an asymmetric model, whose documents another model embeds.
 
     Raises:
         ArgumentError: If ``weight`` is no table or of another dtype; ``mapping`` leads to rows that are not there;
@@ -49,6 +50,7 @@ class StaticTable:
     default_prompt_name: str | None = None
     similarity_fn_name: str = "cosine"
     space: VectorSpace | None = None
+    asymmetric: bool = False
 
     def __post_init__(self) -> None:
         weight, mapping, scales = self.weight, self.mapping, self.scales

@@ -36,6 +36,7 @@ def asymmetric(tmp_path: Path) -> Path:
 def test_the_query_side_is_read(asymmetric: Path) -> None:
     encoder, stock = StaticEncoder.from_pretrained(asymmetric), SentenceTransformer(str(asymmetric))
     assert encoder.table.normalize
+    assert encoder.table.asymmetric
     expected = stock.encode_query(TEXTS)
     np.testing.assert_allclose(encoder.encode(TEXTS, prompt_name="query"), expected, atol=1e-6)
     assert not np.allclose(expected, stock.encode_document(TEXTS))

@@ -96,7 +96,8 @@ def read(path: Path) -> StaticTable:
                 f"SentenceTransformer runs it."
             )
     settings = _settings(path / SETTINGS_FILE)
-    settings |= {"normalize": bool(others), "space": _read_space(path)}
+    is_router = router_file(path / MODULES_FILE) is not None
+    settings |= {"normalize": bool(others), "space": _read_space(path), "asymmetric": is_router}
     return read_table(path / folder / WEIGHT_FILE, path / folder / TOKENIZER_FILE, **settings)
 
 
