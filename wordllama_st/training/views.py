@@ -114,6 +114,8 @@ def _word_starts(text: str, offsets: Sequence[tuple[int, int]]) -> npt.NDArray[n
         return np.empty(0, bool)
     is_space = np.fromiter(map(str.isspace, text), bool, len(text))
     begins = ~is_space & np.append(True, is_space[:-1])
-    # A token may begin with the whitespace before its word, so that its last character tells the word.
-    word = begins.cumsum()[(np.array(offsets)[:, 1] - 1).clip(0)]
+    # The last character of a token tells its word, since a token may begin with the whitespace before it; whitespace
+    # that is a token of its own belongs to the word behind it.
+    last = (np.array(offsets)[:, 1] - 1).clip(0)
+    word = begins.cumsum()[last] + is_space[last]
     return np.append(True, word[1:] != word[:-1])
