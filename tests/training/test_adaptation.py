@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 from texts import made_up_pairs
 from tokenizers import Tokenizer
 
-from wordllama_st import Codebook, StaticEncoder, adapt, static_model_from_pretrained
+from wordllama_st import Codebook, StaticEncoder, adapt, finetune, static_model_from_pretrained
 from wordllama_st.cli.main import main
 from wordllama_st.data.corpus import read_corpus
 from wordllama_st.data.pseudo_queries import make_pseudo_queries
@@ -157,6 +157,33 @@ def test_the_command(tmp_path: Path, vectors: npt.NDArray, capsys: pytest.Captur
     assert "already exists" in capsys.readouterr().err
 
 
+def test_finetune_trains_queries_against_fixed_vectors(
+    adapted: Path, vectors: npt.NDArray[np.float32], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"query": text, "vector": row.tolist()} for text, row in zip(QUERIES, vectors, strict=True)]
+    (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = [
+        str(adapted),
+        str(tmp_path / "labels.jsonl"),
+        "--vectors-column",
+        "vector",
+        "--out",
+        str(tmp_path / "to"),
+    ]
+    assert main(["finetune", *arguments, "--batch-size", "32"]) == 0
+    printed = capsys.readouterr().out
+    assert "300 queries with vectors (vector)" in printed
+    assert "Held out for evaluation: 30 rows" in printed
+    before, after = (StaticEncoder.from_pretrained(path) for path in (adapted, tmp_path / "to"))
+    assert after.table.space == before.table.space  # it still embeds queries in the space of the index
+    unit = normalized(vectors)
+    assert (after.encode(QUERIES) * unit).sum(axis=1).mean() > (before.encode(QUERIES) * unit).sum(axis=1).mean()
+    assert main(["finetune", *arguments, "--binary", "--overwrite"]) == 1
+    assert "--binary does not go with --vectors-column" in capsys.readouterr().err
+    with pytest.raises(ArgumentError, match="of 64 dimensions, and the model's have 256"):
+        finetune("wordllama-l2-supercat-256", tmp_path / "labels.jsonl", vectors_column="vector")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -179,8 +206,6 @@ def test_bad_arguments_are_refused(codebook: Codebook, vectors: npt.NDArray, tmp
         adapt(EMBEDDER, tmp_path, dim=16)
     with pytest.raises(ArgumentError, match="--asymmetric is for a teacher"):
         adapt(codebook, DOCUMENTS, vectors=vectors, asymmetric=tmp_path / "pair")
-    with pytest.raises(ArgumentError, match="--stay-close is for structure"):
-        adapt(codebook, DOCUMENTS, vectors=vectors, stay_close=1.0)
     teacher = static_model_from_pretrained(EMBEDDER)
     with pytest.raises(ArgumentError, match="not the teacher's"):
         adapt(codebook, DOCUMENTS, vectors=vectors[::-1], teacher=teacher)

@@ -74,7 +74,7 @@ def add_command(commands: opt.Commands) -> None:
         "--stay-close",
         type=opt.not_negative,
         metavar="STRENGTH",
-        help="without vectors: how strongly each token's embedding is held to its start (default: 30)",
+        help="how strongly each token's embedding is held to its start (default: 0.03 with vectors, 30 without)",
     )
     opt.add_training(
         training,

@@ -15,7 +15,11 @@ def add_command(commands: opt.Commands) -> None:
         "the others are held to their start.",
     )
     parser.add_argument("model", help="directory of a static model, a released model's name, or a Hub id")
-    opt.add_datasets(parser)
+    opt.add_datasets(parser).add_argument(
+        "--vectors-column",
+        metavar="NAME",
+        help="column of the vectors of documents that answer the queries in the other column: trains queries alone",
+    )
     opt.add_output(parser, "the static model's directory")
     opt.add_json(parser)
     training = parser.add_argument_group("training")

@@ -87,8 +87,8 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", help="for gated and private repositories (default: that of `hf auth login`)")
 
 
-def add_datasets(parser: argparse.ArgumentParser) -> None:
-    """Declare training data."""
+def add_datasets(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Declare training data, and return the group of its options."""
     parser.add_argument(
         "datasets",
         nargs="+",
@@ -111,6 +111,7 @@ def add_datasets(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="give each pair N texts of other pairs as hard negatives, those that the untrained model finds nearest",
     )
+    return data
 
 
 def add_dims(group: argparse._ArgumentGroup) -> None:

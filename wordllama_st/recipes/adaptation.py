@@ -37,8 +37,8 @@ from wordllama_st.training.views import DocumentViews
 
 #: Principal axes that are learned for vectors of more dimensions, unless a dim is given; the others carry little.
 LEARNED_DIM = 256
-#: Relative to that of other recipes, found by measuring.
-LEARNING_RATE_FACTOR = 2.0
+#: The learning rate, relative to that of other recipes, and the strength of L2-SP, found by measuring.
+LEARNING_RATE_FACTOR, STAY_CLOSE_WITH_VECTORS = 2.0, 0.03
 #: Shares of the documents that are held out.
 HOLD_OUT_OF_INDEX, HOLD_OUT_OF_STRUCTURE = 0.02, 0.15
 
@@ -96,7 +96,7 @@ def adapt(
             with the model, to project the documents' vectors onto.
         similarity: Files of scored pairs, to report how similarities change.
         hold_out: Share of the documents to evaluate on; 0.02 with vectors and 0.15 for structure, if None.
-        stay_close: For structure; 30 if None.
+        stay_close: 0.03 with vectors and 30 for structure, if None.
         epochs: 10 with vectors and 3 for structure, if None.
 
     Raises:
@@ -125,7 +125,6 @@ def adapt(
             save_static_model(static, path, origin, overwrite=overwrite)
         return Result(static, adaptation)
 
-    _refuse({"stay_close": stay_close}, "structure, without vectors")
     if teacher is None:
         _refuse({"queries": queries, "cache": cache, "asymmetric": asymmetric}, "a teacher, the documents' embedder")
     if isinstance(model, SentenceTransformer):
@@ -159,8 +158,13 @@ def adapt(
     similarities = [similarity_scores(static, pairs)]
     cosines = [held_out.cosine(static)]
     retrieval += held_out.of_static("start", static)
+    training["stay_close"] = STAY_CLOSE_WITH_VECTORS if stay_close is None else stay_close
     training["learning_rate"] = learning_rate or LEARNING_RATE_FACTOR * default_learning_rate(static)
     views = DocumentViews(static.tokenizer, index.texts, questions, held_out=index.held_out, seed=seed)
+    num_documents, left_out = len(index.texts), len(corpus.texts) - len(index.texts)
+    if isinstance(documents, (str, Path)):  # texts that were read here are not needed any more, and may be gigabytes
+        corpus.texts.clear()
+        index.texts.clear()
     seconds = distillation.train_distillation(static, views, targets, epochs=epochs or 10.0, **training)
     similarities.append(similarity_scores(static, pairs))
     cosines.append(held_out.cosine(static))
@@ -168,9 +172,9 @@ def adapt(
     retrieval += held_out.of_static_queries("adapted queries, documents' vectors", static)
 
     report = IndexReport(
-        documents=len(index.texts),
+        documents=num_documents,
         held_out=len(index.held_out),
-        left_out=len(corpus.texts) - len(index.texts),
+        left_out=left_out,
         vector_dim=index.dim,
         teacher_texts=0 if embedder is None else embedder.texts,
         teacher_seconds=0.0 if embedder is None else embedder.seconds,
@@ -183,7 +187,9 @@ def adapt(
     axes = None if dim is None else np.ascontiguousarray(index.axes[:, :width])
     space = VectorSpace(index.dim, cosines[1], embedder_name, axes)
     adapted = normalized_model(static, None if dim is not None else index.axes[:, :width].T)
-    of = f"{len(index.trained):,} documents and their vectors" + (f" by {embedder_name}" if embedder_name else "")
+    of = f"{num_documents - len(index.held_out):,} documents and their vectors" + (
+        f" by {embedder_name}" if embedder_name else ""
+    )
     origin = [*describe_origin(start), f"Adapted to {of}, every row of the table, in {width} of {index.dim} dimensions"]
     if path is not None:
         save_static_model(adapted, path, origin, space=space, overwrite=overwrite)

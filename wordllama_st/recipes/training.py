@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sentence_transformers import SentenceTransformer
 
 from wordllama_st.codebook import Codebook
+from wordllama_st.data.corpus import read_corpus
+from wordllama_st.errors import ArgumentError
+from wordllama_st.static.formats.load import read_static_model
 from wordllama_st.storage.staging import check_output, staged_directory
 from wordllama_st.training import supervised
 from wordllama_st.training.build import build_or_continue
+from wordllama_st.training.labelled_queries import train_on_vectors
 from wordllama_st.training.report import Result, TrainingReport
 from wordllama_st.training.static_model import model_name, save_static_model, static_model_from_pretrained
 
@@ -91,6 +95,7 @@ def finetune(
     path: str | Path | None = None,
     *,
     columns: Sequence[str] | None = None,
+    vectors_column: str | None = None,
     split: str = "train",
     hold_out: float = 0.1,
     mine_negatives: int | None = None,
@@ -110,13 +115,36 @@ def finetune(
 
     Args:
         model: What :meth:`StaticEncoder.from_pretrained` takes; or a model over a static table, trained in place.
+        vectors_column: The column of the vectors [n, D] of documents that answer the queries in the other column, of a
+            .parquet or .jsonl file. Queries are then trained against these vectors, and no document is encoded: for
+            models that :func:`adapt` made, whose space they stay in.
 
     Raises:
         ModelLoadError: If the model is not static.
     """
     check_output(path, overwrite=overwrite, sources=(model, *supervised.as_list(datasets)))
-    data = supervised.read_datasets(datasets, columns, split)
     static = static_model_from_pretrained(model)
+    if vectors_column is not None:
+        return _finetune_on_vectors(
+            static,
+            datasets,
+            path,
+            source=model,
+            columns=columns,
+            vectors_column=vectors_column,
+            refused={"mine_negatives": mine_negatives, "dims": dims, "binary": binary or None},
+            overwrite=overwrite,
+            hold_out=hold_out,
+            stay_close=stay_close,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            bf16=bf16,
+            checkpoint_dir=checkpoint_dir,
+            show_progress_bar=show_progress_bar,
+        )
+    data = supervised.read_datasets(datasets, columns, split)
     report = supervised.train_and_evaluate(
         static,
         data,
@@ -138,4 +166,32 @@ def finetune(
         statement = f"Fine-tuned on {report.rows:,} rows of {names}, held to its start with strength {stay_close:g}"
         origin = [f"{model_name(model)}, every row of its table", statement]
         save_static_model(static, path, origin, overwrite=overwrite)
+    return Result(static, report)
+
+
+def _finetune_on_vectors(
+    static: SentenceTransformer,
+    datasets: supervised.DatasetSource | Sequence[supervised.DatasetSource],
+    path: str | Path | None,
+    *,
+    source: str | Path | SentenceTransformer,
+    columns: Sequence[str] | None,
+    vectors_column: str,
+    refused: Mapping[str, object],
+    overwrite: bool,
+    **arguments: Any,
+) -> Result[TrainingReport]:
+    for name, value in refused.items():
+        if value is not None:
+            raise ArgumentError(f"--{name.replace('_', '-')} does not go with --vectors-column.")
+    files = supervised.as_list(datasets)
+    if len(files) != 1 or not isinstance(files[0], (str, Path)) or len(columns or ()) > 1:
+        raise ArgumentError("--vectors-column is for one file, with one column of queries.")
+    data = read_corpus(files[0], text_column=columns[0] if columns else None, vectors_column=vectors_column)
+    report = train_on_vectors(static, data, str(files[0]), columns=[*(columns or ()), vectors_column], **arguments)
+    if path is not None:
+        statement = f"Fine-tuned on {report.rows:,} queries and vectors of {files[0]}"
+        origin = [f"{model_name(source)}, every row of its table", statement]
+        space = None if isinstance(source, SentenceTransformer) else read_static_model(source).space
+        save_static_model(static, path, origin, space=space, overwrite=overwrite)
     return Result(static, report)

@@ -48,7 +48,7 @@ class Index:
     @cached_property
     def trained(self) -> npt.NDArray[np.intp]:
         """The numbers of the other documents."""
-        return np.delete(np.arange(len(self.texts)), self.held_out)
+        return np.delete(np.arange(len(self.vectors)), self.held_out)
 
     def rotate(self, vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float16]:
         """Rotate other vectors [m, D] of the space onto the same axes."""

@@ -1,4 +1,4 @@
-"""Two losses that sentence-transformers lacks: distillation of embeddings and similarities, and L2-SP for tables."""
+"""Losses that sentence-transformers lacks: distillation, ranking of fixed vectors, and L2-SP for tables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from wordllama_st.training.static_model import embedding_weight
 
 #: Masked logits; finite, because the divergence multiplies them by zero.
 MASKED = 1e4
+#: The least cosine of the vectors of one document.
+SAME_DOCUMENT = 0.9999
 
 
 class DistillationLoss(nn.Module):
@@ -74,6 +76,36 @@ class DistillationLoss(nn.Module):
         similarities = vectors @ vectors.T / self.temperature
         itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
         return similarities.masked_fill(itself, -MASKED).log_softmax(dim=1)
+
+
+class FixedVectorsLoss(nn.Module):
+    """Ranks the vector of each query's document first among those of its batch, where documents are not encoded.
+
+    With x the embeddings of queries and y the vectors of their documents, all of unit length, the loss is the cross
+    entropy of softmax_j(x_i·y_j / t) and j = i, InfoNCE (van den Oord et al., 2018) with in-batch negatives. A batch
+    that has a document twice does not count it as a negative of itself.
+
+    The dataset has one text column and the column ``label``, the row of the query's document in ``vectors``.
+
+    Args:
+        model: The model of queries, D dimensions.
+        vectors: Vectors [n, D] of unit length.
+        temperature: t.
+    """
+
+    def __init__(
+        self, model: SentenceTransformer, vectors: npt.NDArray[np.floating[Any]], temperature: float = 0.05
+    ) -> None:
+        super().__init__()
+        self.model, self.vectors, self.temperature = model, vectors, temperature
+
+    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
+        (features,) = sentence_features
+        queries = F.normalize(self.model(features)["sentence_embedding"].float())
+        documents = torch.from_numpy(self.vectors[labels.cpu().numpy()]).to(queries)
+        repeated = (documents @ documents.T > SAME_DOCUMENT).fill_diagonal_(False)
+        scores = (queries @ documents.T / self.temperature).masked_fill(repeated, -MASKED)
+        return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
 
 class L2SPLoss(nn.Module):

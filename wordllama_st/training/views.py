@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -51,19 +52,18 @@ class DocumentViews:
         held_out: Sequence[int] | npt.NDArray[np.integer[Any]] = (),
         seed: int = 0,
     ) -> None:
-        ids, starts, lengths = [np.empty(0, np.int32)], [np.empty(0, bool)], [np.empty(0, np.int64)]
+        # Bytes that grow, so that there is never a second copy of the ids of a large collection.
+        ids, starts, lengths = bytearray(), bytearray(), bytearray()
+        dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.uint32
         remaining = chain(documents, texts)
         while chunk := list(islice(remaining, _CHUNK)):
-            encoded = tokenizer.encode_batch(chunk, add_special_tokens=False)
-            kept = [encoding.ids[:LONGEST_DOCUMENT] for encoding in encoded]
-            ids.append(np.array(list(chain.from_iterable(kept)), np.int32))
-            of_chunk = [
-                _word_starts(text, one.offsets[:LONGEST_DOCUMENT]) for text, one in zip(chunk, encoded, strict=True)
-            ]
-            starts.append(np.concatenate(of_chunk))
-            lengths.append(np.array([len(one) for one in kept], np.int64))
-        self._ids, self._starts = np.concatenate(ids), np.concatenate(starts)
-        self._ends = np.concatenate(lengths).cumsum()
+            for text, encoding in zip(chunk, tokenizer.encode_batch(chunk, add_special_tokens=False), strict=True):
+                kept = encoding.ids[:LONGEST_DOCUMENT]
+                ids += np.array(kept, dtype).tobytes()
+                starts += _word_starts(text, encoding.offsets[:LONGEST_DOCUMENT]).tobytes()
+                lengths += len(kept).to_bytes(8, sys.byteorder)
+        self._ids, self._starts = np.frombuffer(ids, dtype), np.frombuffer(starts, bool)
+        self._ends = np.frombuffer(lengths, np.int64).cumsum()
         self.num_texts = len(self._ends)
         self.num_documents = self.num_texts - len(texts)
         is_trained = np.diff(self._ends, prepend=0) > 0  # others have no tokens
