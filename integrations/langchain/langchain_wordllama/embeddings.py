@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.utils import secret_from_env
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import Self
 from wordllama_st import StaticEncoder
-from wordllama_st.errors import ArgumentError
+from wordllama_st.errors import ArgumentError, require
 from wordllama_st.static.released import DEFAULT_MODEL
+from wordllama_st.static.space import VectorSpace
+
+from langchain_wordllama.stores import texts_and_vectors
 
 #: Names of prompts in models that sentence-transformers saved, in order of preference.
 _QUERY_PROMPTS = ("query",)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+#: Documents that tell whether an embedder is that of the model's space; a store may embed a word or two first.
+_CHECKED, _ENOUGH = 32, 8
 
 
 class WordLlamaEmbeddings(BaseModel, Embeddings):
@@ -42,6 +50,9 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
             Whether to scale embeddings to unit length.
         query_prompt, document_prompt: str | None
             Text to prepend to each query and to each document.
+
+        documents: Embeddings | None
+            Embeds the documents, if the model was adapted to its vectors and embeds queries only.
 
     See full list of supported init args and their descriptions in the params section.
 
@@ -129,6 +140,13 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
         description='Text to prepend to each document. None uses the model\'s own prompt for documents, if any; "" '
         "none.",
     )
+    documents: SkipJsonSchema[Embeddings | None] = Field(
+        default=None,
+        exclude=True,  # it is no value that a dump could hold
+        description="Embeds the documents instead of the model, which then embeds queries only: the embeddings whose "
+        "vectors the model was adapted to by `wordllama_st.adapt`. None embeds documents by the model; of an "
+        "asymmetric model, by its own document side, which needs sentence-transformers. Dumps leave it out.",
+    )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a model on the Hub.")
     token: SecretStr | None = Field(
         default_factory=secret_from_env("HF_TOKEN", default=None),
@@ -140,6 +158,7 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,  # the encoder is loaded by the settings
+        arbitrary_types_allowed=True,  # Embeddings are no pydantic models
         hide_input_in_errors=True,  # the input includes the token
     )
 
@@ -147,6 +166,14 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
     @classmethod
     def _path_as_str(cls, model: Any) -> Any:
         return os.fspath(model) if isinstance(model, os.PathLike) else model
+
+    @model_validator(mode="after")
+    def _documents_fit(self) -> Self:
+        if self.documents is not None or self._encoder.table.asymmetric:
+            for name in ("dimensions", "document_prompt"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is for documents that the model embeds, and others embed them here.")
+        return self
 
     def model_post_init(self, context: Any, /) -> None:
         _ = self._encoder
@@ -175,6 +202,48 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
         ).tolist()
         return embeddings
 
+    @cached_property
+    def _encode_documents(self) -> Callable[[list[str]], list[list[float]]]:
+        """The document side of an asymmetric model, loaded when the first document comes."""
+        require("st", "torch", "sentence_transformers")
+        from sentence_transformers import SentenceTransformer
+
+        token = self.token.get_secret_value() or None if self.token else None
+        model = SentenceTransformer(self.model, revision=self.revision, token=token)
+        return lambda texts: model.encode_document(texts, show_progress_bar=self.show_progress).tolist()  # type: ignore[no-any-return]
+
+    def _embed_by(self, documents: Embeddings, texts: list[str]) -> list[list[float]]:
+        """Embed documents by other embeddings, which must be those of the model's space."""
+        vectors = np.asarray(documents.embed_documents(texts), np.float32)
+        if len(texts) >= _ENOUGH and not self._is_checked.is_set():
+            self._space.check(self._encoder.encode(texts[:_CHECKED]), vectors[:_CHECKED])
+            self._is_checked.set()
+        projected: list[list[float]] = self._space.project(vectors).tolist()
+        return projected
+
+    @cached_property
+    def _space(self) -> VectorSpace:
+        return self._encoder.table.space or VectorSpace(self._encoder.dim, 1.0, "its own table")
+
+    @cached_property
+    def _is_checked(self) -> threading.Event:
+        return threading.Event()
+
+    def check_store(self, store: Any) -> None:
+        """Check that the vectors of a store are of the space that the model embeds queries in.
+
+        Args:
+            store: A store as for `texts_and_vectors`, of which some documents are read.
+
+        Raises:
+            ValueError: If they are of another space.
+        """
+        texts, vectors = texts_and_vectors(store, limit=_CHECKED)
+        space = self._space
+        if space.axes is not None:  # what is stored was projected onto them
+            space = VectorSpace(self._encoder.dim, space.cosine, space.embedder)
+        space.check(self._encoder.encode(texts), vectors)
+
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed documents.
 
@@ -185,10 +254,16 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
             List of embeddings, one for each text.
 
         Raises:
-            ValueError: If `texts` is not a list of `str`.
+            ValueError: If `texts` is not a list of `str`, or `documents` are embeddings of another space than the
+                model's.
+            ImportError: If the document side of an asymmetric model needs packages that are not installed.
         """
         if isinstance(texts, str):
             raise ArgumentError("embed_documents takes a list of texts; embed_query takes one text.")
+        if texts and self.documents is not None:
+            return self._embed_by(self.documents, texts)
+        if texts and self._encoder.table.asymmetric:
+            return self._encode_documents(texts)
         return self._embed(texts, self.document_prompt, _DOCUMENT_PROMPTS)
 
     def embed_query(self, text: str) -> list[float]:

@@ -7,7 +7,7 @@ import langchain_wordllama
 
 
 def test_all_imports() -> None:
-    assert sorted(langchain_wordllama.__all__) == ["WordLlamaEmbeddings", "__version__"]
+    assert sorted(langchain_wordllama.__all__) == ["WordLlamaEmbeddings", "__version__", "texts_and_vectors"]
     assert all(hasattr(langchain_wordllama, name) for name in langchain_wordllama.__all__)
 
 
