@@ -113,7 +113,9 @@ def adapt(
     if vectors is None and vectors_column is None and teacher is None:
         of_vectors = {"text_column": text_column, "queries": queries, "cache": cache, "asymmetric": asymmetric}
         _refuse(of_vectors | {"dim": dim, "similarity": similarity}, "vectors of the documents, or a teacher")
-        static = static_model_from_pretrained(model)  # type: ignore[arg-type]
+        if isinstance(model, Codebook) or not isinstance(documents, (str, Path)):
+            raise ArgumentError("Without vectors or a teacher, it is a static model that is adapted, to a folder.")
+        static = static_model_from_pretrained(model)
         stay_close = STAY_CLOSE if stay_close is None else stay_close
         hold_out = HOLD_OUT_OF_STRUCTURE if hold_out is None else hold_out
         adaptation = train_on_structure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,14 +58,15 @@ def make_asymmetric_model(
         embedder: The embedder of the documents, D dimensions.
         axes: Axes [D, d] to project the embedder's embeddings onto.
     """
-    documents: list[nn.Module] = list(embedder)
+    documents: list[Any] = list(embedder.children())
     if axes is not None:
-        project = Dense(*axes.shape, bias=False, activation_function=nn.Identity())
+        dim, width = axes.shape
+        project = Dense(dim, width, bias=False, activation_function=nn.Identity())
         with torch.no_grad():
             project.linear.weight.copy_(torch.from_numpy(axes.T))
         documents += [project, Normalize()]
-    router = Router.for_query_document(query_modules=list(query_model), document_modules=documents)
-    prompts = {**embedder.prompts, "query": ""}
+    router = Router.for_query_document(query_modules=list(query_model.children()), document_modules=documents)
+    prompts = {name: prompt or "" for name, prompt in embedder.prompts.items()} | {"query": ""}
     return SentenceTransformer(modules=[router], prompts=prompts, similarity_fn_name=embedder.similarity_fn_name)
 
 
