@@ -14,6 +14,8 @@ from wordllama_st.static.similarity import normalized
 #: Embeddings of documents in another space have a cosine of about zero to their vectors, whatever the documents are; in
 #: the model's own, documents of a kind that it never saw have at least this share of the cosine of those that it did.
 SAME_SPACE = 1 / 3
+#: The mean over fewer documents tells too little: one in twenty, alone, is below that share in its own space.
+ENOUGH = 8
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class VectorSpace:
         return vectors if self.axes is None else normalized(vectors @ self.axes)
 
     def check(self, embeddings: npt.NDArray[Any], vectors: npt.ArrayLike) -> None:
-        """Check that vectors are of this space.
+        """Check that vectors are of this space; of fewer than 8, only the dim.
 
         Args:
             embeddings: The model's embeddings [n, d] of n texts; zeros, of texts without tokens, do not count.
@@ -61,7 +63,7 @@ class VectorSpace:
         """
         vectors = self.project(vectors)
         counted = embeddings.any(axis=1)
-        if not counted.any():
+        if counted.sum() < ENOUGH:
             return
         cosine = float((normalized(embeddings[counted]) * normalized(vectors[counted])).sum(axis=1).mean())
         if not cosine >= SAME_SPACE * self.cosine:

@@ -65,7 +65,8 @@ def make_asymmetric_model(
         with torch.no_grad():
             project.linear.weight.copy_(torch.from_numpy(axes.T))
         documents += [project, Normalize()]
-    router = Router.for_query_document(query_modules=list(query_model.children()), document_modules=documents)
+    queries: list[Any] = list(query_model.children())
+    router = Router.for_query_document(query_modules=queries, document_modules=documents)
     prompts = {name: prompt or "" for name, prompt in embedder.prompts.items()} | {"query": ""}
     return SentenceTransformer(modules=[router], prompts=prompts, similarity_fn_name=embedder.similarity_fn_name)
 

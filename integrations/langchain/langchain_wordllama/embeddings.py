@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import run_in_executor
 from langchain_core.utils import secret_from_env
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema, field_validator
 from typing_extensions import Self
 from wordllama_st import StaticEncoder
 from wordllama_st.errors import ArgumentError, require
 from wordllama_st.static.released import DEFAULT_MODEL
-from wordllama_st.static.space import VectorSpace
 
-from langchain_wordllama.stores import texts_and_vectors
+from langchain_wordllama.space import SAMPLE, DocumentVectors, check_stored
+from langchain_wordllama.stores import read_documents
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 #: Names of prompts in models that sentence-transformers saved, in order of preference.
 _QUERY_PROMPTS = ("query",)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-#: Documents that tell whether an embedder is that of the model's space; a store may embed a word or two first.
-_CHECKED, _ENOUGH = 32, 8
 
 
 class WordLlamaEmbeddings(BaseModel, Embeddings):
@@ -50,9 +49,8 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
             Whether to scale embeddings to unit length.
         query_prompt, document_prompt: str | None
             Text to prepend to each query and to each document.
-
         documents: Embeddings | None
-            Embeds the documents, if the model was adapted to its vectors and embeds queries only.
+            Other embeddings, which embed the documents.
 
     See full list of supported init args and their descriptions in the params section.
 
@@ -105,13 +103,23 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
         [0.09051243960857391, 0.06884096562862396, 0.007485304959118366]
         ```
 
+    Search an index of other embeddings:
+        A model that `wordllama_st.adapt` made from an index embeds queries in the space of its vectors. The embeddings
+        that made them go on to embed the documents.
+
+        ```python
+        embed = WordLlamaEmbeddings(model="path/to/adapted", documents=other_embeddings)
+        embed.check_store(store)
+        ```
+
     Raises:
         pydantic.ValidationError: If the model does not exist or cannot be fetched, is no static model or has fewer
-            dimensions, or if an argument has an invalid value. It is a `ValueError`.
+            dimensions, or if an argument has an invalid value or does not fit the others. It is a `ValueError`.
 
     Note:
         Instances are frozen; `model_copy(update={"dimensions": 64})` validates the settings and loads the model anew.
-        Pickles hold the settings only; the model is loaded again when the unpickled instance is first used.
+        Pickles hold the settings only; the model is loaded again when the unpickled instance is first used. Copies
+        share `documents`.
     """
 
     model: str = Field(
@@ -129,7 +137,7 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
         default=True,
         description="Whether to scale embeddings to unit length, as relevance scores of vector stores expect.",
     )
-    batch_size: int = Field(default=1024, ge=1, description="Texts per batch.")
+    batch_size: int = Field(default=1024, ge=1, description="Texts per batch of the static model.")
     show_progress: bool = Field(default=False, description="Whether to show a progress bar.")
     query_prompt: str | None = Field(
         default=None,
@@ -140,12 +148,11 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
         description='Text to prepend to each document. None uses the model\'s own prompt for documents, if any; "" '
         "none.",
     )
-    documents: SkipJsonSchema[Embeddings | None] = Field(
+    documents: Annotated[Embeddings, WithJsonSchema({"type": "object"})] | None = Field(
         default=None,
-        exclude=True,  # it is no value that a dump could hold
-        description="Embeds the documents instead of the model, which then embeds queries only: the embeddings whose "
-        "vectors the model was adapted to by `wordllama_st.adapt`. None embeds documents by the model; of an "
-        "asymmetric model, by its own document side, which needs sentence-transformers. Dumps leave it out.",
+        description="Other embeddings, which embed the documents as they do without this model: those that made the "
+        "vectors that the model was adapted to. None embeds the documents by the model, and those of an asymmetric "
+        "model by its other side, which needs PyTorch.",
     )
     revision: str | None = Field(default=None, description="Branch, tag or commit of a model on the Hub.")
     token: SecretStr | None = Field(
@@ -156,9 +163,9 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
     )
 
     model_config = ConfigDict(
+        arbitrary_types_allowed=True,  # Embeddings is a plain class
         extra="forbid",
         frozen=True,  # the encoder is loaded by the settings
-        arbitrary_types_allowed=True,  # Embeddings are no pydantic models
         hide_input_in_errors=True,  # the input includes the token
     )
 
@@ -167,16 +174,17 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
     def _path_as_str(cls, model: Any) -> Any:
         return os.fspath(model) if isinstance(model, os.PathLike) else model
 
-    @model_validator(mode="after")
-    def _documents_fit(self) -> Self:
-        if self.documents is not None or self._encoder.table.asymmetric:
-            for name in ("dimensions", "document_prompt"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name} is for documents that the model embeds, and others embed them here.")
-        return self
-
     def model_post_init(self, context: Any, /) -> None:
-        _ = self._encoder
+        asymmetric = self._encoder.table.asymmetric
+        for name in ("dimensions", "document_prompt"):
+            if (self.documents is not None or asymmetric) and getattr(self, name) is not None:
+                raise ArgumentError(
+                    f"`{name}` is for documents that the static model embeds, and here another one does. Leave it out."
+                )
+
+    @property
+    def _token(self) -> str | None:
+        return self.token.get_secret_value() or None if self.token else None
 
     @cached_property  # which pydantic ignores when it compares and dumps instances
     def _encoder(self) -> StaticEncoder:
@@ -184,11 +192,22 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
             return StaticEncoder.from_pretrained(
                 self.model,
                 revision=self.revision,
-                token=self.token.get_secret_value() or None if self.token else None,
+                token=self._token,
                 truncate_dim=self.dimensions,
             )
         except OSError as error:
             raise ValueError(str(error)) from error  # pydantic reports a ValueError as a ValidationError
+
+    @cached_property
+    def _document_vectors(self) -> DocumentVectors:
+        return DocumentVectors(self._encoder)
+
+    @cached_property
+    def _asymmetric(self) -> SentenceTransformer:
+        require("st", "torch", "sentence_transformers")
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(self.model, revision=self.revision, token=self._token)
 
     def _embed(self, texts: list[str], prompt: str | None, prompt_names: tuple[str, ...]) -> list[list[float]]:
         prompts = self._encoder.table.prompts
@@ -202,48 +221,6 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
         ).tolist()
         return embeddings
 
-    @cached_property
-    def _encode_documents(self) -> Callable[[list[str]], list[list[float]]]:
-        """The document side of an asymmetric model, loaded when the first document comes."""
-        require("st", "torch", "sentence_transformers")
-        from sentence_transformers import SentenceTransformer
-
-        token = self.token.get_secret_value() or None if self.token else None
-        model = SentenceTransformer(self.model, revision=self.revision, token=token)
-        return lambda texts: model.encode_document(texts, show_progress_bar=self.show_progress).tolist()  # type: ignore[no-any-return]
-
-    def _embed_by(self, documents: Embeddings, texts: list[str]) -> list[list[float]]:
-        """Embed documents by other embeddings, which must be those of the model's space."""
-        vectors = np.asarray(documents.embed_documents(texts), np.float32)
-        if len(texts) >= _ENOUGH and not self._is_checked.is_set():
-            self._space.check(self._encoder.encode(texts[:_CHECKED]), vectors[:_CHECKED])
-            self._is_checked.set()
-        projected: list[list[float]] = self._space.project(vectors).tolist()
-        return projected
-
-    @cached_property
-    def _space(self) -> VectorSpace:
-        return self._encoder.table.space or VectorSpace(self._encoder.dim, 1.0, "its own table")
-
-    @cached_property
-    def _is_checked(self) -> threading.Event:
-        return threading.Event()
-
-    def check_store(self, store: Any) -> None:
-        """Check that the vectors of a store are of the space that the model embeds queries in.
-
-        Args:
-            store: A store as for `texts_and_vectors`, of which some documents are read.
-
-        Raises:
-            ValueError: If they are of another space.
-        """
-        texts, vectors = texts_and_vectors(store, limit=_CHECKED)
-        space = self._space
-        if space.axes is not None:  # what is stored was projected onto them
-            space = VectorSpace(self._encoder.dim, space.cosine, space.embedder)
-        space.check(self._encoder.encode(texts), vectors)
-
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed documents.
 
@@ -254,17 +231,27 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
             List of embeddings, one for each text.
 
         Raises:
-            ValueError: If `texts` is not a list of `str`, or `documents` are embeddings of another space than the
-                model's.
-            ImportError: If the document side of an asymmetric model needs packages that are not installed.
+            ValueError: If `texts` is not a list of `str`, or if `documents` embeds them in another space than the model
+                embeds queries in.
+            ImportError: If the model is asymmetric and PyTorch or sentence-transformers is not installed.
         """
-        if isinstance(texts, str):
-            raise ArgumentError("embed_documents takes a list of texts; embed_query takes one text.")
-        if texts and self.documents is not None:
-            return self._embed_by(self.documents, texts)
-        if texts and self._encoder.table.asymmetric:
-            return self._encode_documents(texts)
+        _check_list(texts)
+        if self.documents is not None:
+            return self._document_vectors.to_space(texts, self.documents.embed_documents(texts))
+        if self._encoder.table.asymmetric and texts:
+            vectors: list[list[float]] = self._asymmetric.encode_document(
+                texts, show_progress_bar=self.show_progress, normalize_embeddings=self.normalize
+            ).tolist()
+            return vectors
         return self._embed(texts, self.document_prompt, _DOCUMENT_PROMPTS)
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed documents; arguments, result and errors are those of `embed_documents`."""
+        _check_list(texts)
+        if self.documents is None:
+            return await super().aembed_documents(texts)
+        vectors = await self.documents.aembed_documents(texts)
+        return await run_in_executor(None, self._document_vectors.to_space, texts, vectors)
 
     def embed_query(self, text: str) -> list[float]:
         """Embed a query.
@@ -279,6 +266,20 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
             ValueError: If `text` is not a `str`.
         """
         return self._embed([text], self.query_prompt, _QUERY_PROMPTS)[0]
+
+    def check_store(self, store: Any) -> None:
+        """Check that a store that was filled elsewhere has vectors of the space that the model embeds queries in.
+
+        The first documents of the store are compared with the model's embeddings of their texts. Without a space, which
+        models have that `wordllama_st.adapt` made from an index, only the number of dimensions is compared.
+
+        Args:
+            store: A store that `texts_and_vectors` reads.
+
+        Raises:
+            ValueError: If the vectors are of another space, or as `texts_and_vectors`.
+        """
+        check_stored(self._encoder, *read_documents(store, SAMPLE))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy; with an update, validate the settings and load the model they name.
@@ -301,3 +302,8 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
         return {**state, "__dict__": dict(self)}
+
+
+def _check_list(texts: Any) -> None:
+    if isinstance(texts, str):
+        raise ArgumentError("embed_documents takes a list of texts; embed_query takes one text.")

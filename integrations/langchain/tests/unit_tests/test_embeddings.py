@@ -202,7 +202,7 @@ def test_settings_do_not_change(embeddings: WordLlamaEmbeddings) -> None:
 
 def test_the_schema_describes_every_setting() -> None:
     properties = WordLlamaEmbeddings.model_json_schema()["properties"]
-    assert set(properties) == set(WordLlamaEmbeddings.model_fields) - {"documents"}  # an object
+    assert set(properties) == set(WordLlamaEmbeddings.model_fields)
     assert all(setting["description"] for setting in properties.values())
 
 

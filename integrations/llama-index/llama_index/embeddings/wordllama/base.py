@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
-from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, SerializeAsAny, field_validator
+from llama_index.core.embeddings.loading import load_embed_model
+from llama_index.embeddings.wordllama.documents import DocumentSide
+from llama_index.embeddings.wordllama.stores import read_documents
 from typing_extensions import Self
 from wordllama_st import StaticEncoder
 from wordllama_st.static.released import DEFAULT_MODEL
@@ -17,6 +20,8 @@ from wordllama_st.static.released import DEFAULT_MODEL
 #: Names of prompts in models that sentence-transformers saved, in order of preference.
 QUERY_PROMPTS = ("query",)
 TEXT_PROMPTS = ("document", "passage", "corpus")
+#: Documents of a store that tell whether it is of the model's space.
+CHECKED_DOCUMENTS = 32
 
 
 class WordLlamaEmbedding(BaseEmbedding):
@@ -39,13 +44,18 @@ class WordLlamaEmbedding(BaseEmbedding):
         query_instruction (Optional[str], optional): Text to prepend to each query. Defaults to None, the model's own
             prompt for queries, if it has one; "" prepends nothing.
         text_instruction (Optional[str], optional): The same for texts. Defaults to None.
+        documents (Optional[BaseEmbedding], optional): What to embed documents with: the embedding that made the vectors
+            of an index, for a model that `wordllama_st.adapt` adapted to them. Their vectors stay as it makes them.
+            Defaults to None, the model itself; the documents of an asymmetric model go through its embedder, which
+            needs sentence-transformers.
         embed_batch_size (int, optional): Texts per batch, at most 2048. Defaults to 1024.
         callback_manager (Optional[CallbackManager], optional): Callback manager. Defaults to None.
         **kwargs: The other fields of BaseEmbedding (num_workers, embeddings_cache, rate_limiter).
 
     Raises:
         ValidationError: If the model does not exist, is no static model or has fewer dimensions, or if a field has an
-            invalid value. It is a ValueError. So is the error for a text that is not a str.
+            invalid value. It is a ValueError. So is the error for a text that is not a str, and that for documents
+            whose vectors by `documents` are of another space than the model's.
 
     Examples:
         `pip install llama-index-embeddings-wordllama`
@@ -67,7 +77,7 @@ class WordLlamaEmbedding(BaseEmbedding):
         hide_input_in_errors=True,  # the input includes the token
     )
 
-    # The encoder is loaded by these four, so they are frozen.
+    # The encoder is loaded by these four, and documents is checked once, so they are frozen.
     model_name: str = Field(
         default=DEFAULT_MODEL,
         description="A static model: its directory, the name of a released model, or its id on the Hugging Face Hub.",
@@ -87,12 +97,21 @@ class WordLlamaEmbedding(BaseEmbedding):
     text_instruction: str | None = Field(
         default=None, description="Instruction to prepend to text; the model's own if None."
     )
+    documents: SerializeAsAny[BaseEmbedding] | None = Field(
+        default=None, description="Embedding to embed documents with; the model itself if None.", frozen=True
+    )
     embed_batch_size: int = Field(default=1024, description="The batch size for embedding calls.", gt=0, le=2048)
 
     _encoder: StaticEncoder = PrivateAttr()
+    _document_side: DocumentSide = PrivateAttr()
 
     def __init__(self, model_name: str | Path = DEFAULT_MODEL, **kwargs: Any) -> None:
         super().__init__(model_name=str(model_name) if isinstance(model_name, Path) else model_name, **kwargs)
+
+    @field_validator("documents", mode="before")
+    @classmethod
+    def _load_documents(cls, value: Any) -> Any:
+        return load_embed_model(value) if isinstance(value, dict) else value  # of to_dict()
 
     def model_post_init(self, context: Any, /) -> None:
         try:
@@ -101,6 +120,8 @@ class WordLlamaEmbedding(BaseEmbedding):
             )
         except OSError as error:
             raise ValueError(str(error)) from error  # pydantic reports a ValueError as a ValidationError
+        self._document_side = DocumentSide(self._encoder, self.model_name, self.revision, self.token)
+        self._embeds_documents_itself()
 
     @classmethod
     def class_name(cls) -> str:
@@ -127,13 +148,48 @@ class WordLlamaEmbedding(BaseEmbedding):
         return self._get_text_embeddings([text])[0]
 
     async def _aget_text_embedding(self, text: str) -> Embedding:
-        return await asyncio.to_thread(self._get_text_embedding, text)
+        if self.documents is None:
+            return await asyncio.to_thread(self._get_text_embedding, text)
+        return (await self._aget_text_embeddings([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return self._embed(texts, self.text_instruction, TEXT_PROMPTS)
+        if self._embeds_documents_itself():
+            return self._embed(texts, self.text_instruction, TEXT_PROMPTS)
+        if self.documents is None:
+            return self._document_side.embed(texts, normalize=self.normalize)
+        return self._document_side.accept(texts, self.documents.get_text_embedding_batch(texts))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return await asyncio.to_thread(self._get_text_embeddings, texts)
+        if self.documents is None:
+            return await asyncio.to_thread(self._get_text_embeddings, texts)
+        self._embeds_documents_itself()
+        return self._document_side.accept(texts, await self.documents.aget_text_embedding_batch(texts))
+
+    def _embeds_documents_itself(self) -> bool:
+        """Whether the table embeds documents; ValueError if not, and a field is set that is for those it embeds."""
+        if self.documents is None and not self._encoder.table.asymmetric:
+            return True
+        for field in ("dimensions", "text_instruction"):
+            if getattr(self, field) is not None:
+                raise ValueError(
+                    f"{field} does not fit documents that another model embeds. Leave it out, or set it there."
+                )
+        return False
+
+    def check_store(self, store: Any) -> None:
+        """
+        Check that the vectors of a store are of the space in which the model embeds queries.
+
+        Args:
+            store (Any): As for `texts_and_vectors`; some 32 of its documents are read.
+
+        Raises:
+            ValueError: If they are of another space, or have another dim than the queries; of a model without a space,
+                which was not adapted to an index, only the dim can be checked. Errors as `texts_and_vectors`.
+
+        """
+        texts, vectors = read_documents(store, CHECKED_DOCUMENTS)
+        self._document_side.check_searched(texts, vectors)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy; with an update, validate the fields and load the model they name."""
@@ -143,15 +199,19 @@ class WordLlamaEmbedding(BaseEmbedding):
     def copy(self, **options: Any) -> Self:
         return self.model_copy(**options)  # pydantic's own, which is deprecated, would keep the encoder
 
-    # Copies share the encoder, which does not change; pickles hold the settings, by which it is loaded again.
+    # Copies share the models, which do not change; pickles hold the settings, by which they are loaded again.
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return super().__deepcopy__({**(memo or {}), id(self._encoder): self._encoder})
+        shared = {id(part): part for part in (self._encoder, self._document_side)}
+        return super().__deepcopy__({**(memo or {}), **shared})
 
     def __getstate__(self) -> dict[str, Any]:
         settings = copy.copy(self)  # BaseComponent removes what cannot be pickled from the object itself
-        del settings._encoder
-        return super(WordLlamaEmbedding, settings).__getstate__()
+        del settings._encoder, settings._document_side
+        state = super(WordLlamaEmbedding, settings).__getstate__()
+        if "documents" not in state["__dict__"]:  # without it, the table would embed documents
+            raise TypeError(f"documents, a {type(self.documents).__name__}, cannot be pickled.")
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # BaseComponent would go on without an encoder where the model cannot be loaded.
