@@ -50,7 +50,7 @@ def main() -> None:
 
     def fill(name: str, embeddings: Embeddings) -> Chroma:
         start = time.perf_counter()
-        store = Chroma.from_documents(documents, embeddings, name, collection_configuration=BY_COSINE)
+        store = Chroma.from_documents(documents, embeddings, collection_name=name, collection_configuration=BY_COSINE)
         print(f"indexed with {name:<12} {time.perf_counter() - start:8.1f} s")
         return store
 

@@ -206,6 +206,8 @@ def test_bad_arguments_are_refused(codebook: Codebook, vectors: npt.NDArray, tmp
         adapt(EMBEDDER, tmp_path, dim=16)
     with pytest.raises(ArgumentError, match="--asymmetric is for a teacher"):
         adapt(codebook, DOCUMENTS, vectors=vectors, asymmetric=tmp_path / "pair")
+    with pytest.raises(ArgumentError, match="--stay-close is for structure"):
+        adapt(codebook, DOCUMENTS, vectors=vectors, stay_close=1.0)
     teacher = static_model_from_pretrained(EMBEDDER)
     with pytest.raises(ArgumentError, match="not the teacher's"):
         adapt(codebook, DOCUMENTS, vectors=vectors[::-1], teacher=teacher)

@@ -74,12 +74,12 @@ def add_command(commands: opt.Commands) -> None:
         "--stay-close",
         type=opt.not_negative,
         metavar="STRENGTH",
-        help="how strongly each token's embedding is held to its start (default: 0.03 with vectors, 30 without)",
+        help="without vectors: how strongly each token's embedding is held to its start (default: 30)",
     )
     opt.add_training(
         training,
         epochs=None,
         epochs_help="default: 10 with vectors, 3 without",
-        batch_size="default: 1,024 with vectors, 256 without, fewer for little data",
+        batch_size="default: 512 with vectors, 256 without, fewer for little data",
     )
     parser.set_defaults(run=opt.run_recipe)

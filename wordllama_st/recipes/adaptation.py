@@ -37,8 +37,8 @@ from wordllama_st.training.views import DocumentViews
 
 #: Principal axes that are learned for vectors of more dimensions, unless a dim is given; the others carry little.
 LEARNED_DIM = 256
-#: The learning rate, relative to that of other recipes, and the strength of L2-SP, found by measuring.
-LEARNING_RATE_FACTOR, STAY_CLOSE_WITH_VECTORS = 2.0, 0.03
+#: The learning rate, relative to that of other recipes, and the batch size, found by measuring.
+LEARNING_RATE_FACTOR, LARGEST_BATCH = 2.0, 512
 #: Shares of the documents that are held out.
 HOLD_OUT_OF_INDEX, HOLD_OUT_OF_STRUCTURE = 0.02, 0.15
 
@@ -96,7 +96,7 @@ def adapt(
             with the model, to project the documents' vectors onto.
         similarity: Files of scored pairs, to report how similarities change.
         hold_out: Share of the documents to evaluate on; 0.02 with vectors and 0.15 for structure, if None.
-        stay_close: 0.03 with vectors and 30 for structure, if None.
+        stay_close: For structure; 30 if None.
         epochs: 10 with vectors and 3 for structure, if None.
 
     Raises:
@@ -127,6 +127,7 @@ def adapt(
             save_static_model(static, path, origin, overwrite=overwrite)
         return Result(static, adaptation)
 
+    _refuse({"stay_close": stay_close}, "structure, without vectors")
     if teacher is None:
         _refuse({"queries": queries, "cache": cache, "asymmetric": asymmetric}, "a teacher, the documents' embedder")
     if isinstance(model, SentenceTransformer):
@@ -160,9 +161,9 @@ def adapt(
     similarities = [similarity_scores(static, pairs)]
     cosines = [held_out.cosine(static)]
     retrieval += held_out.of_static("start", static)
-    training["stay_close"] = STAY_CLOSE_WITH_VECTORS if stay_close is None else stay_close
-    training["learning_rate"] = learning_rate or LEARNING_RATE_FACTOR * default_learning_rate(static)
     views = DocumentViews(static.tokenizer, index.texts, questions, held_out=index.held_out, seed=seed)
+    training["batch_size"] = batch_size or min(LARGEST_BATCH, distillation.default_batch_size(len(views.rows)))
+    training["learning_rate"] = learning_rate or LEARNING_RATE_FACTOR * default_learning_rate(static)
     num_documents, left_out = len(index.texts), len(corpus.texts) - len(index.texts)
     if isinstance(documents, (str, Path)):  # texts that were read here are not needed any more, and may be gigabytes
         corpus.texts.clear()

@@ -24,7 +24,7 @@ from torch import nn
 from wordllama_st.data.texts import as_texts
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.modules import Projection
-from wordllama_st.training.losses import DistillationLoss, L2SPLoss
+from wordllama_st.training.losses import DistillationLoss
 from wordllama_st.training.supervised import check_dims, default_learning_rate
 from wordllama_st.training.trainer import run_trainer
 from wordllama_st.training.views import DocumentViews
@@ -56,6 +56,11 @@ def distinct_texts(texts: Iterable[str | Path]) -> list[str]:
     if len(distinct) < MIN_TEXTS:
         raise DatasetError(f"There are {len(distinct)} different texts; distillation needs at least {MIN_TEXTS}.")
     return distinct
+
+
+def default_batch_size(rows: int) -> int:
+    """Return a twentieth of the rows, in the bounds of a batch."""
+    return min(LARGEST_BATCH, max(SMALLEST_BATCH, rows // 20))
 
 
 def num_held_out(num_texts: int) -> int:
@@ -139,7 +144,6 @@ def train_distillation(
     dims: Sequence[int] | None = None,
     temperature: float = 0.1,
     similarity_weight: float = 1.0,
-    stay_close: float = 0.0,
     epochs: float = 2.0,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -153,7 +157,6 @@ def train_distillation(
         texts: n texts of the kind that the model is for, or views of them, for a static model.
         vectors: The teacher's embeddings [n, D], D ≥ d, as :func:`pca_rotate` returns them.
         temperature: As for :class:`~wordllama_st.training.losses.DistillationLoss`, likewise ``similarity_weight``.
-        stay_close: Strength of L2-SP for a static model, as for :class:`~wordllama_st.training.losses.L2SPLoss`.
         **arguments: Those of :mod:`wordllama_st.recipes` and of :func:`~wordllama_st.training.trainer.run_trainer`.
 
     Raises:
@@ -174,16 +177,13 @@ def train_distillation(
         settings["data_collator"] = SentenceTransformerDataCollator(texts.batch)
     else:
         rows = Dataset.from_dict({"text": list(texts), "label": range(len(texts))})
-    if batch_size is None:
-        batch_size = min(LARGEST_BATCH, max(SMALLEST_BATCH, len(rows) // 20))
-    batch_size = min(batch_size, len(rows))  # the last batch is left out if it is short, and must not be the only one
-    loss: nn.Module = DistillationLoss(model, vectors, dims, temperature, similarity_weight)
-    if stay_close:
-        loss = L2SPLoss(loss, model, stay_close)
+    batch_size = min(
+        batch_size or default_batch_size(len(rows)), len(rows)
+    )  # the last batch is left out if it is short, and must not be the only one
     return run_trainer(
         model,
         {"texts": rows},
-        {"texts": loss},
+        {"texts": DistillationLoss(model, vectors, dims, temperature, similarity_weight)},
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate or default_learning_rate(model),
