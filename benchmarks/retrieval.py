@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
@@ -29,7 +29,7 @@ RELEASED = "wordllama-l2-supercat-256"
 
 
 @contextmanager
-def changed(module: Any, **values: object) -> Any:
+def changed(module: Any, **values: object) -> Iterator[None]:
     """Set constants of a module while a block runs."""
     before = {name: getattr(module, name) for name in values}
     for name, value in values.items():
@@ -42,7 +42,7 @@ def changed(module: Any, **values: object) -> Any:
 
 
 class Ladder:
-    """The documents of some BEIR folders with an embedder's vectors, and models that are adapted to them."""
+    """The documents of some BEIR folders, their vectors by an embedder, and models adapted to them."""
 
     def __init__(self, folders: list[str], embedder: str, out: Path) -> None:
         self.folders, self.embedder, self.out = folders, embedder, out
@@ -61,7 +61,8 @@ class Ladder:
         start = time.perf_counter()
         texts = arguments.pop("texts", self.texts)
         adapt(source or self.embedder, texts, path, overwrite=True, **arguments)
-        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+        if name != "variant":
+            print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
         return {name: path} | ({f"{name}, asymmetric": pair} if "teacher" in arguments else {})
 
     def against_vectors(self, path: Path) -> dict[str, Any]:
@@ -91,42 +92,36 @@ def main() -> None:
         models |= ladder.adapt("adapted-teacher", teacher=options.embedder)
         print(evaluate(models | {"embedder": options.embedder}, tasks, bm25=True))
         return
-    half = ladder.texts[::2]
-    variants: dict[str, Callable[[str], dict[str, Path]]] = {
-        "as it is": ladder.adapt,
-        "another seed": lambda name: ladder.adapt(name, seed=1),
-        "20 epochs": lambda name: ladder.adapt(name, epochs=20),
-        "5 epochs": lambda name: ladder.adapt(name, epochs=5),
-        "half the learning rate": lambda name: ladder.adapt(name, learning_rate=0.05 * 0.05),
-        "learned in 384 dims": lambda name: ladder.adapt(name, dim=384),
-        "learned in 128 dims": lambda name: ladder.adapt(name, dim=128),
-        "every second document": lambda name: ladder.adapt(name, texts=half, vectors=ladder.vectors[::2]),
-        "1,000 documents": lambda name: ladder.adapt(name, texts=ladder.texts[:1000], vectors=ladder.vectors[:1000]),
-    }
-    for left_out in (0.2, 0.4, 0.8):
-        variants[f"{left_out:.0%} of the words left out"] = lambda name, share=left_out: _with(
-            views, {"LEFT_OUT": share}, lambda: ladder.adapt(name)
-        )
-    for shortest, longest in ((2, 4), (4, 16), (16, 48)):
-        variants[f"spans of {shortest} to {longest} words"] = lambda name, a=shortest, z=longest: _with(
-            views, {"SHORTEST_SPAN": a, "LONGEST_SPAN": z}, lambda: ladder.adapt(name)
-        )
-    for smallest in (256, 4096):
-        variants[f"batches of {smallest}"] = lambda name, size=smallest: ladder.adapt(name, batch_size=size)
-    for name, make in variants.items():
-        found = make(name.replace(" ", "-").replace("%", "").replace(",", ""))
-        models = found | ladder.against_vectors(next(iter(found.values()))) if "dims" not in name else found
-        scores = evaluate(models, tasks, bm25=True).rankings
-        means: dict[str, list[float]] = {}
-        for row in scores:
-            means.setdefault(row.label, []).append(fmean(one["ndcg@10"] for one in row.queries.values()))
-        cells = ("  ".join(f"{100 * value:.1f}" for value in [*found, fmean(found)]) for found in means.values())
-        print(f"{name:<32}" + "   ".join(cells), flush=True)
-
-
-def _with(module: Any, values: dict[str, Any], run: Callable[[], dict[str, Path]]) -> dict[str, Path]:
-    with changed(module, **values):
-        return run()
+    every_second = {"texts": ladder.texts[::2], "vectors": ladder.vectors[::2]}
+    thousand = {"texts": ladder.texts[:1000], "vectors": ladder.vectors[:1000]}
+    variants: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        ("as it is", {}, {}),
+        ("another seed", {"seed": 1}, {}),
+        ("5 epochs", {"epochs": 5}, {}),
+        ("20 epochs", {"epochs": 20}, {}),
+        ("batches of 256", {"batch_size": 256}, {}),
+        ("batches of 1,024", {"batch_size": 1024}, {}),
+        ("20% of the words left out", {}, {"LEFT_OUT": 0.2}),
+        ("40% of the words left out", {}, {"LEFT_OUT": 0.4}),
+        ("80% of the words left out", {}, {"LEFT_OUT": 0.8}),
+        ("spans of 2 to 4 words", {}, {"SHORTEST_SPAN": 2, "LONGEST_SPAN": 4}),
+        ("spans of 4 to 16 words", {}, {"SHORTEST_SPAN": 4, "LONGEST_SPAN": 16}),
+        ("128 dims", {"dim": 128}, {}),
+        ("256 dims", {"dim": 256}, {}),
+        ("every dim", {"dim": ladder.vectors.shape[1]}, {}),
+        ("every second document", every_second, {}),
+        ("1,000 documents", thousand, {}),
+    ]
+    print(
+        f"{'nDCG@10, both sides static':<28}{''.join(f'{task.name:>14}{"+ BM25":>8}' for task in tasks)}{'mean':>8}{'+ BM25':>8}"
+    )
+    for name, arguments, constants in variants:
+        with changed(views, **constants):
+            found = ladder.adapt("variant", **arguments)
+        rankings = [row for row in evaluate(found, tasks, bm25=True).rankings if row.name != "BM25"]
+        scores = [100 * fmean(one["ndcg@10"] for one in row.queries.values()) for row in rankings]
+        cells = "".join(f"{scores[i]:>14.1f}{scores[i + 1]:>8.1f}" for i in range(0, len(scores), 2))
+        print(f"{name:<28}{cells}{fmean(scores[::2]):>8.1f}{fmean(scores[1::2]):>8.1f}", flush=True)
 
 
 if __name__ == "__main__":
