@@ -112,16 +112,17 @@ def main() -> None:
         ("every second document", every_second, {}),
         ("1,000 documents", thousand, {}),
     ]
-    print(
-        f"{'nDCG@10, both sides static':<28}{''.join(f'{task.name:>14}{"+ BM25":>8}' for task in tasks)}{'mean':>8}{'+ BM25':>8}"
-    )
+    names = [*(task.name for task in tasks), "mean"]
+    heads = "".join(f"{name:>14}{'+ BM25':>8}" for name in names)
+    print(f"{'nDCG@10, static on both sides':<30}{heads}")
     for name, arguments, constants in variants:
         with changed(views, **constants):
             found = ladder.adapt("variant", **arguments)
         rankings = [row for row in evaluate(found, tasks, bm25=True).rankings if row.name != "BM25"]
         scores = [100 * fmean(one["ndcg@10"] for one in row.queries.values()) for row in rankings]
-        cells = "".join(f"{scores[i]:>14.1f}{scores[i + 1]:>8.1f}" for i in range(0, len(scores), 2))
-        print(f"{name:<28}{cells}{fmean(scores[::2]):>8.1f}{fmean(scores[1::2]):>8.1f}", flush=True)
+        scores += [fmean(scores[::2]), fmean(scores[1::2])]
+        cells = "".join(f"{alone:>14.1f}{both:>8.1f}" for alone, both in zip(scores[::2], scores[1::2], strict=True))
+        print(f"{name:<30}{cells}", flush=True)
 
 
 if __name__ == "__main__":
