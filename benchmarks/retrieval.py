@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
-from wordllama_st import adapt, evaluate
+from wordllama_st import StaticEncoder, adapt, evaluate
 from wordllama_st.data.corpus import read_corpus
 from wordllama_st.evaluation import read_retrieval
 from wordllama_st.training import views
@@ -75,6 +75,20 @@ class Ladder:
         }
 
 
+def compare_query_times(static: Path, embedder: SentenceTransformer, queries: list[str]) -> str:
+    """Encode queries one by one, with each model after a first pass over them, and state the medians."""
+    encoder, medians = StaticEncoder.from_pretrained(static), []
+    for encode in (encoder.encode, embedder.encode_query):
+        taken = []
+        for query in 2 * queries:
+            start = time.perf_counter()
+            encode(query)
+            taken.append(time.perf_counter() - start)
+        medians.append(median(taken[len(queries) :]))
+    ours, theirs = medians
+    return f"a query alone: static {1e6 * ours:.0f} µs, embedder {1e3 * theirs:.1f} ms, {theirs / ours:.0f}x"
+
+
 def main() -> None:
     """Print the ladder, or the variants."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,6 +104,7 @@ def main() -> None:
         models: dict[str, Any] = {"released": RELEASED} | ladder.adapt("adapted-released", RELEASED)
         models |= vectors_only | ladder.against_vectors(vectors_only["adapted"])
         models |= ladder.adapt("adapted-teacher", teacher=options.embedder)
+        print(compare_query_times(vectors_only["adapted"], ladder.teacher.model, list(tasks[0].queries.values())))
         print(evaluate(models | {"embedder": options.embedder}, tasks, bm25=True))
         return
     every_second = {"texts": ladder.texts[::2], "vectors": ladder.vectors[::2]}
