@@ -80,11 +80,12 @@ def test_the_space_of_an_index_is_kept_and_checked(tmp_path: Path) -> None:
     adapted = StaticEncoder.from_pretrained(tmp_path / "model")
     assert adapted.table.space == space
     assert adapted.table.truncated(32).space is None  # truncated queries are of no index's space
-    embeddings = adapted.encode(TEXTS)
+    embeddings = adapted.encode([*TEXTS, *(f"the {number}th document" for number in range(8))])
     noise = np.random.default_rng(0).normal(size=embeddings.shape)
     space.check(embeddings, embeddings + 0.05 * noise)
     with pytest.raises(ArgumentError, match="of another space: the model embeds queries in the space of an embedder"):
         space.check(embeddings, noise)
+    space.check(embeddings[:7], noise[:7])  # too few to tell
     with pytest.raises(ArgumentError, match="have 32 dimensions"):
         space.check(embeddings, embeddings[:, :32])
 
