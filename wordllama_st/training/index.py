@@ -21,7 +21,7 @@ from wordllama_st.training.report import RetrievalScore
 #: Vectors whose mean has at least this length are all alike: every query finds all documents or none.
 ALL_ALIKE = 0.9999
 #: Documents that are held out, and others that are searched together with them, at most.
-MAX_HELD_OUT, MAX_SEARCHED = 1000, 20_000
+MAX_HELD_OUT, MAX_SEARCHED = 500, 10_000
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def make_index(texts: Sequence[str], vectors: npt.NDArray[Any], hold_out: float,
 
 
 class HeldOutRetrieval:
-    """Retrieval of held-out documents by pseudo-queries, spans of 3 to 8 of their words, among up to 20,000 others.
+    """Retrieval of held-out documents by pseudo-queries, spans of 3 to 8 of their words, among up to 10,000 others.
 
     A span has the very words of its document, so that BM25 scores higher here than for queries that people write.
     """
