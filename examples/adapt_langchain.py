@@ -10,7 +10,6 @@ adds the ranks of both searches; LlamaIndex and LanceDB add scores, which finds 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 import warnings
@@ -23,7 +22,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_huggingface import HuggingFaceEmbeddings
 from langchain_wordllama import WordLlamaEmbeddings, texts_and_vectors
-from retrieval import Score, corpus, minilm_path, score, score_table, stem_words
+from retrieval import Score, corpus, make_parser, minilm_path, score, score_table, stem_words
 
 from wordllama_st import adapt
 
@@ -36,11 +35,7 @@ BY_COSINE = {"hnsw": {"space": "cosine"}}
 
 def main() -> None:
     """Fill a store with MiniLM, adapt to it, and compare what is found with and without MiniLM."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--passages", type=int, default=500, help="how many passages to index (default: %(default)s)")
-    parser.add_argument("--questions", type=int, default=200, help="how many questions to ask (default: %(default)s)")
-    parser.add_argument("-k", type=int, default=10, help="passages found per question (default: %(default)s)")
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__).parse_args()
     k = arguments.k
     docstrings = corpus(arguments.passages, arguments.questions)
     documents = [Document(passage.text, id=passage.id, metadata=passage.metadata) for passage in docstrings.passages]

@@ -10,7 +10,6 @@ llama-index-retrievers-bm25, with stems, and QueryFusionRetriever adds the score
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import tempfile
@@ -30,18 +29,14 @@ from llama_index.embeddings.huggingface import HuggingFaceEmbedding
 from llama_index.embeddings.wordllama import WordLlamaEmbedding, texts_and_vectors
 from llama_index.retrievers.bm25 import BM25Retriever
 from llama_index.vector_stores.chroma import ChromaVectorStore
-from retrieval import STEMMER, Score, corpus, minilm_path, score, score_table
+from retrieval import STEMMER, Score, corpus, make_parser, minilm_path, score, score_table
 
 from wordllama_st import adapt
 
 
 def main() -> None:
     """Fill a store with MiniLM, adapt to it, and compare what is found with and without MiniLM."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--passages", type=int, default=500, help="how many passages to index (default: %(default)s)")
-    parser.add_argument("--questions", type=int, default=200, help="how many questions to ask (default: %(default)s)")
-    parser.add_argument("-k", type=int, default=10, help="passages found per question (default: %(default)s)")
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__).parse_args()
     k = arguments.k
     logging.getLogger("bm25s").setLevel(logging.WARNING)
     docstrings = corpus(arguments.passages, arguments.questions)

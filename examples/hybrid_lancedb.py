@@ -9,7 +9,6 @@ It needs no network. With 20,000 passages, the embedder takes some ten minutes o
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ import lancedb
 import numpy as np
 from lancedb.index import FTS
 from lancedb.rerankers import LinearCombinationReranker
-from retrieval import Score, corpus, minilm_path, score, score_table
+from retrieval import Score, corpus, make_parser, minilm_path, score, score_table
 from sentence_transformers import SentenceTransformer
 
 from wordllama_st import StaticEncoder, adapt
@@ -26,11 +25,7 @@ from wordllama_st import StaticEncoder, adapt
 
 def main() -> None:
     """Fill a table with the embedder, adapt to it, and compare."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--passages", type=int, default=500, help="how many passages to index (default: %(default)s)")
-    parser.add_argument("--questions", type=int, default=200, help="how many questions to ask (default: %(default)s)")
-    parser.add_argument("-k", type=int, default=10, help="passages found per question (default: %(default)s)")
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__).parse_args()
     k = arguments.k
     docstrings = corpus(arguments.passages, arguments.questions)
     texts = [passage.text for passage in docstrings.passages]

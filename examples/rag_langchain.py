@@ -10,7 +10,6 @@ fills only one.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable, Sequence
 from textwrap import shorten
@@ -21,7 +20,19 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from langchain_huggingface import HuggingFaceEmbeddings
 from langchain_wordllama import WordLlamaEmbeddings
-from retrieval import BM25, Corpus, Passage, Score, Stopwatch, corpus, minilm_path, score, score_table, speed_up
+from retrieval import (
+    BM25,
+    Corpus,
+    Passage,
+    Score,
+    Stopwatch,
+    corpus,
+    make_parser,
+    minilm_path,
+    score,
+    score_table,
+    speed_up,
+)
 
 #: Takes documents, embeddings and a directory, and returns a store that holds the documents.
 MakeStore = Callable[[list[Document], Embeddings, str], VectorStore]
@@ -87,10 +98,7 @@ def show(store: VectorStore, questions: Sequence[str]) -> None:
 
 def main() -> None:
     """Show what is found, then the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--passages", type=int, default=500, help="how many passages to index (default: %(default)s)")
-    parser.add_argument("--questions", type=int, default=200, help="how many questions to ask (default: %(default)s)")
-    parser.add_argument("-k", type=int, default=10, help="passages found per question (default: %(default)s)")
+    parser = make_parser(__doc__)
     parser.add_argument("--stores", nargs="+", choices=STORES, default=list(STORES), help="which (default: all)")
     arguments = parser.parse_args()
 

@@ -9,7 +9,6 @@ It needs no network. With 20,000 passages, MiniLM takes some ten minutes on two 
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -32,7 +31,19 @@ from llama_index.embeddings.huggingface import HuggingFaceEmbedding
 from llama_index.embeddings.wordllama import WordLlamaEmbedding
 from llama_index.vector_stores.chroma import ChromaVectorStore
 from llama_index.vector_stores.lancedb import LanceDBVectorStore
-from retrieval import BM25, Corpus, Passage, Score, Stopwatch, corpus, minilm_path, score, score_table, speed_up
+from retrieval import (
+    BM25,
+    Corpus,
+    Passage,
+    Score,
+    Stopwatch,
+    corpus,
+    make_parser,
+    minilm_path,
+    score,
+    score_table,
+    speed_up,
+)
 
 
 def chroma(directory: str) -> BasePydanticVectorStore:
@@ -116,11 +127,7 @@ def show(index: VectorStoreIndex, questions: Sequence[str]) -> None:
 
 def main() -> None:
     """Show what is found, then the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--passages", type=int, default=500, help="how many passages to index (default: %(default)s)")
-    parser.add_argument("--questions", type=int, default=200, help="how many questions to ask (default: %(default)s)")
-    parser.add_argument("-k", type=int, default=10, help="passages found per question (default: %(default)s)")
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__).parse_args()
 
     docstrings = corpus(arguments.passages, arguments.questions)
     print(f"{len(docstrings.passages):,} passages, {len(docstrings.questions)} questions")

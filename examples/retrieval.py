@@ -3,6 +3,7 @@
 The corpus is the docstrings of the installed Python packages. A passage is the body of a docstring. A question is the
 summary line above it, which is not part of the passage, so that the right answer is known::
 
+    make_parser(description: str) -> ArgumentParser               --passages, --questions, -k
     corpus(passages: int, questions: int = 500) -> Corpus         .passages: list[Passage], .questions: list[Question]
         Passage(id: str, text: str, metadata: dict[str, str])     metadata: "id", "package" and "name"
         Question(text: str, passage_id: str)
@@ -22,6 +23,7 @@ The same packages give the same corpus and the same questions.
 
 from __future__ import annotations
 
+import argparse
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -64,6 +66,15 @@ class Corpus:
 
     passages: list[Passage]
     questions: list[Question]
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Declare the options that the examples share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--passages", type=int, default=500, help="how many passages to index (default: %(default)s)")
+    parser.add_argument("--questions", type=int, default=200, help="how many questions to ask (default: %(default)s)")
+    parser.add_argument("-k", type=int, default=10, help="passages found per question (default: %(default)s)")
+    return parser
 
 
 def corpus(passages: int, questions: int = 500) -> Corpus:

@@ -10,13 +10,14 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from sentence_transformers.sentence_transformer.evaluation import NanoBEIREvaluator
 from sentence_transformers.util import dot_score
 
+from wordllama_st.data.corpus import CORPUS_FILE
 from wordllama_st.data.datasets import check_utf8
 from wordllama_st.errors import DatasetError, reason
 from wordllama_st.evaluation.retrieval import NanoBEIRTask, RetrievalTask
 from wordllama_st.storage.hub import check_reachable
 
-#: The layout of a BEIR directory, and the split that is read unless another is named.
-CORPUS_FILE, QUERIES_FILE, QRELS, TEST_SPLIT = "corpus.jsonl", "queries.jsonl", "qrels", "test"
+#: The layout of a BEIR directory beside its corpus, and the split that is read unless another is named.
+QUERIES_FILE, QRELS, TEST_SPLIT = "queries.jsonl", "qrels", "test"
 #: What stands for NanoBEIR in place of a path, and its dataset on the Hub.
 NANOBEIR, NANOBEIR_ID = "nanobeir", "sentence-transformers/NanoBEIR-en"
 

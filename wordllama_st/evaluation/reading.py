@@ -7,6 +7,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from wordllama_st.data.corpus import ID_COLUMNS
 from wordllama_st.data.datasets import (
     LABEL_COLUMNS,
     Kind,
@@ -20,9 +21,8 @@ from wordllama_st.evaluation.beir import NANOBEIR, read_beir, read_nanobeir
 from wordllama_st.evaluation.retrieval import NanoBEIRTask, RetrievalTask
 from wordllama_st.evaluation.tasks import ClassificationTask, ClusteringTask, Label, SimilarityTask
 
-#: Names of columns of labels, and of columns that identify a row.
+#: Names of columns of labels.
 CLASS_COLUMNS = ("label", "labels", "class", "category", "target", "topic", "intent")
-ID_COLUMNS = ("id", "_id", "idx", "index", "uuid")
 
 
 def read_similarity(source: str, name: str | None = None) -> SimilarityTask:
