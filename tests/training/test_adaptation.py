@@ -125,10 +125,10 @@ def test_files_with_vectors_are_read(tmp_path: Path, vectors: npt.NDArray[np.flo
     (tmp_path / "index.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for name in ("index.parquet", "index.jsonl"):
         corpus = read_corpus(tmp_path / name, vectors_column="vector")
-        assert corpus.texts == DOCUMENTS
+        assert list(corpus.texts) == DOCUMENTS
         np.testing.assert_allclose(corpus.vectors, vectors)
     (tmp_path / "corpus.jsonl").write_text('{"_id": "1", "title": "A", "text": "b"}\n{"_id": "2", "text": ""}\n')
-    assert read_corpus(tmp_path).texts == ["A b", ""]
+    assert list(read_corpus(tmp_path).texts) == ["A b", ""]
     for wrong, message in (
         ({"vectors_column": "none"}, "has no column 'none'"),
         ({"vectors_column": "body"}, "is string"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import mmap
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +29,38 @@ ID_COLUMNS = ("id", "_id", "idx", "index", "uuid")
 _CHUNK = 4096
 
 
+class StoredTexts(Sequence[str]):
+    """Texts in a temporary file, since those of a large collection are gigabytes."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        ends = array("q", [0])
+        with TemporaryFile() as file:
+            for text in texts:
+                ends.append(ends[-1] + file.write(text.encode("utf-8", "surrogatepass")))
+            file.flush()
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if ends[-1] else b""
+        self._ends = ends
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        return self._bytes[self._ends[number] : self._ends[number + 1]].decode("utf-8", "surrogatepass")
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Documents in the order of their vectors, and these vectors [n, D], if they were read too."""
 
-    texts: list[str]
-    vectors: npt.NDArray[np.float32] | None = None
+    texts: Sequence[str]
+    vectors: npt.NDArray[Any] | None = None
 
 
 def read_corpus(source: str | Path, *, text_column: str | None = None, vectors_column: str | None = None) -> Corpus:
@@ -57,27 +86,24 @@ def read_corpus(source: str | Path, *, text_column: str | None = None, vectors_c
     if suffix not in FILE_FORMATS or path.is_dir():
         if named := text_column or vectors_column:
             raise DatasetError(f"{path} has no columns; {named!r} is for {', '.join(FILE_FORMATS)} files.")
-        return Corpus(_passages(path) if path.is_dir() else _lines(path))
+        return Corpus(StoredTexts(_passages(path) if path.is_dir() else _lines(path)))
     if vectors_column is not None and suffix not in (".parquet", ".jsonl"):
         raise DatasetError(f"Vectors are read from .parquet and .jsonl files, not from {path}; or give them as .npy.")
     names, batches = _read_batches(path)
     columns = _text_columns(path, names, text_column)
     if vectors_column is not None and vectors_column not in names:
         raise DatasetError(f"{path} has no column {vectors_column!r}; it has {', '.join(names)}.")
-    texts: list[str] = []
-    vectors: list[npt.NDArray[np.float32]] = []
-    for batch in batches([*columns, *([] if vectors_column is None else [vectors_column])]):
-        cells = zip(*(batch.column(column).to_pylist() for column in columns), strict=True)
-        texts += (" ".join(part.strip() for part in row if part and part.strip()) for row in cells)
-        if vectors_column is not None:
-            vectors.append(_matrix(batch.column(vectors_column), path, vectors_column))
-    if not vectors:
-        return Corpus(texts)
-    if len(widths := {len(part.T) for part in vectors}) > 1:
-        raise DatasetError(
-            f"{path} has vectors of {min(widths)} and of {max(widths)} dimensions in {vectors_column!r}."
-        )
-    return Corpus(texts, np.concatenate(vectors))
+    stored = _StoredVectors(path, vectors_column) if vectors_column is not None else None
+
+    def read() -> Iterator[str]:
+        for batch in batches([*columns, *([] if vectors_column is None else [vectors_column])]):
+            cells = zip(*(batch.column(column).to_pylist() for column in columns), strict=True)
+            yield from (" ".join(part.strip() for part in row if part and part.strip()) for row in cells)
+            if stored is not None:
+                stored.append(batch.column(vectors_column))
+
+    texts = StoredTexts(read())
+    return Corpus(texts, None if stored is None else stored.mapped())
 
 
 def read_vectors(path: str | Path) -> npt.NDArray[Any]:
@@ -93,21 +119,20 @@ def read_vectors(path: str | Path) -> npt.NDArray[Any]:
     return vectors
 
 
-def _passages(folder: Path) -> list[str]:
+def _passages(folder: Path) -> Iterator[str]:
     """Read the passages of a folder's documents, each below its innermost heading."""
-    return [
-        "\n".join([*section.headings[-1:], passage])
-        for document in read_documents(folder).documents
-        for section in document.sections
-        for passage in section.passages
-    ]
+    for document in read_documents(folder).documents:
+        for section in document.sections:
+            for passage in section.passages:
+                yield "\n".join([*section.headings[-1:], passage])
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path) -> Iterator[str]:
     if not path.is_file():
         raise DatasetError(f"There is no file {path}.")
     with path.open("rb") as file:
-        return [line.rstrip("\r\n") for line in decode_lines(file, str(path))]
+        for line in decode_lines(file, str(path)):
+            yield line.rstrip("\r\n")
 
 
 def _read_batches(path: Path) -> tuple[dict[str, pa.DataType], Callable[[list[str]], Iterator[pa.Table]]]:
@@ -144,22 +169,42 @@ def _text_columns(path: Path, types: dict[str, pa.DataType], wanted: str | None)
     return candidates
 
 
-def _matrix(column: pa.ChunkedArray | pa.Array, path: Path, name: str) -> npt.NDArray[np.float32]:
-    """Convert a column of lists of numbers to [n, D]."""
-    cells = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    is_list = (
-        pa.types.is_list(cells.type) or pa.types.is_large_list(cells.type) or pa.types.is_fixed_size_list(cells.type)
-    )
-    if not is_list or cells.null_count:
-        raise DatasetError(
-            f"{path}: the column {name!r} is {cells.type}, of which {cells.null_count} are missing; each "
-            f"document needs a vector, a list of numbers."
+class _StoredVectors:
+    """The vectors of a file's column, in a temporary file."""
+
+    def __init__(self, path: Path, column: str) -> None:
+        self._path, self._column = path, column
+        self._file = TemporaryFile()  # noqa: SIM115  (it lives as long as this object)
+        self._widths: set[int] = set()
+
+    def append(self, cells: pa.ChunkedArray | pa.Array) -> None:
+        """Append a batch of the column, lists of numbers; DatasetError if they are none, or not of one width."""
+        path, column = self._path, self._column
+        cells = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+        is_list = (
+            pa.types.is_list(cells.type)
+            or pa.types.is_large_list(cells.type)
+            or pa.types.is_fixed_size_list(cells.type)
         )
-    widths = np.unique(np.asarray(pc.list_value_length(cells)))
-    if len(widths) != 1:
-        raise DatasetError(f"{path} has vectors of {widths[0]} and of {widths[-1]} dimensions in {name!r}.")
-    try:
-        values = cells.flatten().cast(pa.float32())
-    except pa.ArrowException as error:
-        raise DatasetError(f"{path}: the vectors in {name!r} are no numbers: {reason(error)}") from error
-    return np.asarray(values.to_numpy(zero_copy_only=False), np.float32).reshape(len(cells), widths[0])
+        if not is_list or cells.null_count:
+            raise DatasetError(
+                f"{path}: the column {column!r} is {cells.type}, of which {cells.null_count} are missing; each "
+                f"document needs a vector, a list of numbers."
+            )
+        self._widths.update(pc.unique(pc.list_value_length(cells)).to_pylist())
+        if len(self._widths) > 1:
+            widths = sorted(self._widths)
+            raise DatasetError(f"{path} has vectors of {widths[0]} and of {widths[-1]} dimensions in {column!r}.")
+        try:
+            values = cells.flatten().cast(pa.float32())
+        except pa.ArrowException as error:
+            raise DatasetError(f"{path}: the vectors in {column!r} are no numbers: {reason(error)}") from error
+        self._file.write(np.asarray(values.to_numpy(zero_copy_only=False), np.float32).tobytes())
+
+    def mapped(self) -> npt.NDArray[np.float32]:
+        """Map what was appended, [n, D]."""
+        self._file.flush()
+        width = next(iter(self._widths), 0)
+        if not width:
+            raise DatasetError(f"{self._path} has no vectors in {self._column!r}.")
+        return np.memmap(self._file, np.float32, mode="r").reshape(-1, width)

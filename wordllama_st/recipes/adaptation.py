@@ -14,16 +14,14 @@ from wordllama_st.baking import bake, describe_origin
 from wordllama_st.codebook import Codebook
 from wordllama_st.data.corpus import Corpus, read_corpus, read_vectors
 from wordllama_st.data.datasets import Kind, TrainingData, read_training_data
-from wordllama_st.data.pseudo_queries import make_pseudo_queries
-from wordllama_st.data.texts import as_texts
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.static.space import VectorSpace
 from wordllama_st.storage.staging import check_output
-from wordllama_st.training import distillation
 from wordllama_st.training.asymmetric import make_asymmetric_model, save_asymmetric_model
 from wordllama_st.training.build import build_model
-from wordllama_st.training.index import HeldOutRetrieval, Index, distinct_documents, make_index
-from wordllama_st.training.report import AdaptationReport, IndexReport, Result, ScoreChange
+from wordllama_st.training.distillation import initialize_by_least_squares
+from wordllama_st.training.index import Index, distinct_documents, make_index
+from wordllama_st.training.report import AdaptationReport, IndexReport, Result
 from wordllama_st.training.static_model import (
     model_name,
     normalized_model,
@@ -31,14 +29,12 @@ from wordllama_st.training.static_model import (
     static_model_from_pretrained,
 )
 from wordllama_st.training.structure import train_on_structure
-from wordllama_st.training.supervised import STAY_CLOSE, default_learning_rate, similarity_scores
+from wordllama_st.training.supervised import STAY_CLOSE
 from wordllama_st.training.teacher import CachedTeacher, load_teacher
-from wordllama_st.training.views import DocumentViews
+from wordllama_st.training.vectors import train_on_index
 
 #: Principal axes that are learned for vectors of more dimensions, unless a dim is given; the others carry little.
 LEARNED_DIM = 256
-#: The learning rate, relative to that of other recipes, and the batch size, found by measuring.
-LEARNING_RATE_FACTOR, LARGEST_BATCH = 2.0, 512
 #: Shares of the documents that are held out.
 HOLD_OUT_OF_INDEX, HOLD_OUT_OF_STRUCTURE = 0.02, 0.15
 
@@ -115,17 +111,9 @@ def adapt(
         _refuse(of_vectors | {"dim": dim, "similarity": similarity}, "vectors of the documents, or a teacher")
         if isinstance(model, Codebook) or not isinstance(documents, (str, Path)):
             raise ArgumentError("Without vectors or a teacher, it is a static model that is adapted, to a folder.")
-        static = static_model_from_pretrained(model)
+        training |= {"epochs": epochs or 3.0, "hold_out": HOLD_OUT_OF_STRUCTURE if hold_out is None else hold_out}
         stay_close = STAY_CLOSE if stay_close is None else stay_close
-        hold_out = HOLD_OUT_OF_STRUCTURE if hold_out is None else hold_out
-        adaptation = train_on_structure(
-            static, documents, hold_out=hold_out, stay_close=stay_close, epochs=epochs or 3.0, **training
-        )
-        if path is not None:
-            statement = f"Adapted to {adaptation.trained_on}, held to its start with strength {stay_close:g}"
-            origin = [f"{model_name(model)}, every row of its table", statement]
-            save_static_model(static, path, origin, overwrite=overwrite)
-        return Result(static, adaptation)
+        return _adapt_to_structure(model, documents, path, stay_close=stay_close, overwrite=overwrite, **training)
 
     _refuse({"stay_close": stay_close}, "structure, without vectors")
     if teacher is None:
@@ -140,66 +128,53 @@ def adapt(
         if cache is None and path is not None:
             cache = Path(path).with_name(f"{Path(path).name}-teacher")
         embedder = CachedTeacher(load_teacher(teacher), cache, show_progress_bar)
-    index = _index(corpus, embedder, HOLD_OUT_OF_INDEX if hold_out is None else hold_out, seed)
-    held_out = HeldOutRetrieval(index, seed)
-    questions: list[str] = []
-    targets = index.vectors
-    retrieval = [held_out.of_bm25()]
-    if embedder is not None:
-        trained = (index.texts[number] for number in index.trained)
-        questions = list(dict.fromkeys([*make_pseudo_queries(trained, seed), *as_texts(queries or ())]))
-        targets = np.concatenate([targets, index.rotate(embedder.encode(questions, "query"))])
-        of_queries = index.rotate(embedder.encode(held_out.queries, "query"))
-        retrieval += held_out.of_queries("embedder", of_queries)
-
-    width = min(dim or LEARNED_DIM, index.dim)
-    sample = index.sample(seed)
-    texts = [index.texts[number] for number in sample]
-    start = build_model(codebook, width, token_weights="corpus", corpus=texts)
-    distillation.initialize_by_least_squares(start, texts, index.vectors[sample], seed=seed)
+    texts, known = _documents_and_vectors(corpus, embedder)
+    hold_out = HOLD_OUT_OF_INDEX if hold_out is None else hold_out
+    index = make_index(texts, known, dim=dim or LEARNED_DIM, hold_out=hold_out, seed=seed)
+    start = _start(codebook, index, seed)
     static = bake(start)
-    similarities = [similarity_scores(static, pairs)]
-    cosines = [held_out.cosine(static)]
-    retrieval += held_out.of_static("start", static)
-    views = DocumentViews(static.tokenizer, index.texts, questions, held_out=index.held_out, seed=seed)
-    training["batch_size"] = batch_size or min(LARGEST_BATCH, distillation.default_batch_size(len(views.rows)))
-    training["learning_rate"] = learning_rate or LEARNING_RATE_FACTOR * default_learning_rate(static)
-    num_documents, left_out = len(index.texts), len(corpus.texts) - len(index.texts)
-    if isinstance(documents, (str, Path)):  # texts that were read here are not needed any more, and may be gigabytes
-        corpus.texts.clear()
-        index.texts.clear()
-    seconds = distillation.train_distillation(static, views, targets, epochs=epochs or 10.0, **training)
-    similarities.append(similarity_scores(static, pairs))
-    cosines.append(held_out.cosine(static))
-    retrieval += held_out.of_static("adapted, both sides", static)
-    retrieval += held_out.of_static_queries("adapted queries, documents' vectors", static)
+    report = train_on_index(
+        static,
+        index,
+        known,
+        embedder=embedder,
+        queries=queries or (),
+        similarity=pairs,
+        epochs=epochs or 10.0,
+        **training,
+    )
 
-    report = IndexReport(
-        documents=num_documents,
-        held_out=len(index.held_out),
-        left_out=left_out,
-        vector_dim=index.dim,
-        teacher_texts=0 if embedder is None else embedder.texts,
-        teacher_seconds=0.0 if embedder is None else embedder.seconds,
-        seconds=seconds,
-        cosine=ScoreChange("cosine to the vectors of held-out documents", *cosines),
-        retrieval=tuple(retrieval),
-        similarity=tuple(ScoreChange(name, before, similarities[1][name]) for name, before in similarities[0].items()),
-    )
-    embedder_name = None if teacher is None else model_name(teacher)
-    axes = None if dim is None else np.ascontiguousarray(index.axes[:, :width])
-    space = VectorSpace(index.dim, cosines[1], embedder_name, axes)
-    adapted = normalized_model(static, None if dim is not None else index.axes[:, :width].T)
-    of = f"{num_documents - len(index.held_out):,} documents and their vectors" + (
-        f" by {embedder_name}" if embedder_name else ""
-    )
-    origin = [*describe_origin(start), f"Adapted to {of}, every row of the table, in {width} of {index.dim} dimensions"]
+    name = None if teacher is None else model_name(teacher)
+    axes = None if dim is None else index.leading_axes
+    space = VectorSpace(index.dim, report.cosine.after, name, axes)
+    adapted = normalized_model(static, index.leading_axes.T if dim is None else None)
+    number, by = f"{report.documents - report.held_out:,}", f" by {name}" if name else ""
+    statement = f"Adapted to {number} documents and their vectors{by}, every row of the table, in"
+    origin = [*describe_origin(start), f"{statement} {index.components.shape[1]} of {index.dim} dimensions"]
     if path is not None:
         save_static_model(adapted, path, origin, space=space, overwrite=overwrite)
     if asymmetric is not None and embedder is not None:
         pair = make_asymmetric_model(adapted, embedder.model, axes)
         save_asymmetric_model(pair, asymmetric, origin, space, overwrite=overwrite)
     return Result(adapted, report)
+
+
+def _adapt_to_structure(
+    model: str | Path | SentenceTransformer,
+    folder: str | Path,
+    path: str | Path | None,
+    *,
+    stay_close: float,
+    overwrite: bool,
+    **training: Any,
+) -> Result[AdaptationReport]:
+    static = static_model_from_pretrained(model)
+    report = train_on_structure(static, folder, stay_close=stay_close, **training)
+    if path is not None:
+        statement = f"Adapted to {report.trained_on}, held to its start with strength {stay_close:g}"
+        origin = [f"{model_name(model)}, every row of its table", statement]
+        save_static_model(static, path, origin, overwrite=overwrite)
+    return Result(static, report)
 
 
 def _refuse(arguments: Mapping[str, object], needed: str) -> None:
@@ -236,12 +211,21 @@ def _read(
     return Corpus(corpus.texts, given)
 
 
-def _index(corpus: Corpus, embedder: CachedTeacher | None, hold_out: float, seed: int) -> Index:
+def _documents_and_vectors(corpus: Corpus, embedder: CachedTeacher | None) -> tuple[Sequence[str], npt.NDArray[Any]]:
     """Take the vectors of the documents, or let the embedder make them."""
     if corpus.vectors is None:
         assert embedder is not None
         texts = [corpus.texts[number] for number in distinct_documents(corpus.texts)]
-        return make_index(texts, embedder.encode(texts, "document"), hold_out, seed)
+        return texts, embedder.encode(texts, "document")
     if embedder is not None:
         embedder.check_vectors(corpus.texts, corpus.vectors)
-    return make_index(corpus.texts, corpus.vectors, hold_out, seed)
+    return corpus.texts, corpus.vectors
+
+
+def _start(codebook: Codebook, index: Index, seed: int) -> SentenceTransformer:
+    """Build a model over a codebook whose projection is fitted to the documents."""
+    sample = index.sample(seed)
+    texts = list(index.documents(sample))
+    model = build_model(codebook, index.components.shape[1], token_weights="corpus", corpus=texts)
+    initialize_by_least_squares(model, texts, index.components[sample], seed=seed)
+    return model

@@ -78,32 +78,25 @@ def cosine_to_teacher(
 
 
 def pca_rotate(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArray[np.float16]:
-    """Rotate embeddings [n, D] onto their principal axes; see :func:`principal_axes` and :func:`rotate`."""
-    return rotate(vectors, principal_axes(vectors, seed), np.empty(vectors.shape, np.float16))
-
-
-def principal_axes(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArray[np.float32]:
-    """Compute the principal axes [D, D] of embeddings [n, D], as columns, the most important first.
-
-    They are those of the uncentred embeddings, so that the first d dimensions of rotated embeddings preserve dot
-    products best, for every d: a student of them is a Matryoshka model without a loss for it. A sample of 100,000
-    embeddings determines them.
-    """
-    sample = vectors[_sample(len(vectors), seed)].astype(np.float32)
-    _, axes = np.linalg.eigh(sample.T @ sample)
-    return np.ascontiguousarray(axes[:, ::-1])
-
-
-def rotate(
-    vectors: npt.NDArray[np.floating[Any]], axes: npt.NDArray[np.float32], out: npt.NDArray[np.float16]
-) -> npt.NDArray[np.float16]:
-    """Rotate embeddings [n, D] onto axes [D, D], into an array [n, D] that may be the same one.
+    """Rotate embeddings [n, D] onto their principal axes, of which a sample of 100,000 is enough.
 
     Norms and cosine similarities are unchanged; leading dimensions carry the most variance.
     """
+    axes = principal_axes([vectors[sample_rows(len(vectors), seed)].astype(np.float32)])
+    rotated = np.empty(vectors.shape, np.float16)
     for start in range(0, len(vectors), CHUNK):
-        out[start : start + CHUNK] = vectors[start : start + CHUNK].astype(np.float32) @ axes
-    return out
+        rotated[start : start + CHUNK] = vectors[start : start + CHUNK].astype(np.float32) @ axes
+    return rotated
+
+
+def principal_axes(chunks: Iterable[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """Compute the principal axes [D, D] of chunks of embeddings [n, D], as columns, the most important first.
+
+    They are those of the uncentred embeddings, so that the first d dimensions of rotated embeddings preserve dot
+    products best, for every d: a student of them is a Matryoshka model without a loss for it.
+    """
+    _, axes = np.linalg.eigh(sum(chunk.T @ chunk for chunk in chunks))
+    return np.ascontiguousarray(axes[:, ::-1])
 
 
 @torch.inference_mode()
@@ -123,7 +116,7 @@ def initialize_by_least_squares(
     pooled = SentenceTransformer(modules=list(model)[:-1], device=str(model.device))
     features = projection.project.in_features
     moment, cross = torch.zeros(features, features), torch.zeros(features, width)
-    sample = _sample(len(texts), seed)
+    sample = sample_rows(len(texts), seed)
     for start in range(0, len(sample), CHUNK):
         rows = sample[start : start + CHUNK]
         some = [texts[row] for row in rows]
@@ -192,7 +185,8 @@ def train_distillation(
     )
 
 
-def _sample(count: int, seed: int) -> npt.NDArray[np.intp]:
+def sample_rows(count: int, seed: int) -> npt.NDArray[np.intp]:
+    """Return the numbers of 100,000 of ``count`` rows, in order; of all if there are not more."""
     if count <= SAMPLE:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, SAMPLE, replace=False))
