@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -76,3 +76,27 @@ class VectorSpace:
     @property
     def _own(self) -> str:
         return f"the model embeds queries in the space of {self.embedder or 'the vectors that it was adapted to'}"
+
+
+def check_vectors(
+    space: VectorSpace | None, embeddings: npt.NDArray[Any], vectors: npt.ArrayLike, *, stored: bool = False
+) -> None:
+    """Check that vectors of documents may be compared with a model's embeddings of queries.
+
+    Args:
+        space: The model's space; of None, only the dim is known.
+        embeddings: The model's embeddings [n, d] of n documents.
+        vectors: The vectors that an embedder gives them, or those of a store.
+        stored: Whether they are compared as they are, so that of a space with axes they have to be projected already.
+
+    Raises:
+        ArgumentError: If they are of another space or dim.
+    """
+    width, dim = np.shape(vectors)[-1], embeddings.shape[1]
+    if (space is None or stored) and width != dim:
+        raise ArgumentError(
+            f"The documents' vectors have {width} dimensions, and the model's embeddings of queries {dim}. Take an "
+            f"embedder of the same space, embed the documents by this model, or adapt a model to these vectors."
+        )
+    if space is not None:
+        (replace(space, dim=dim, axes=None) if stored else space).check(embeddings, vectors)

@@ -15,8 +15,9 @@ from typing_extensions import Self
 from wordllama_st import StaticEncoder
 from wordllama_st.errors import ArgumentError, require
 from wordllama_st.static.released import DEFAULT_MODEL
+from wordllama_st.static.space import check_vectors
 
-from langchain_wordllama.space import SAMPLE, DocumentVectors, check_stored
+from langchain_wordllama.space import SAMPLE, DocumentVectors
 from langchain_wordllama.stores import read_documents
 
 if TYPE_CHECKING:
@@ -279,7 +280,8 @@ class WordLlamaEmbeddings(BaseModel, Embeddings):
         Raises:
             ValueError: If the vectors are of another space, or as `texts_and_vectors`.
         """
-        check_stored(self._encoder, *read_documents(store, SAMPLE))
+        texts, vectors = read_documents(store, SAMPLE)
+        check_vectors(self._encoder.table.space, self._encoder.encode(texts), vectors, stored=True)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy; with an update, validate the settings and load the model they name.

@@ -115,7 +115,7 @@ def test_vectors_are_projected_for_a_model_of_fewer_dimensions(narrow: Path, ind
     assert len(embedding.get_query_embedding("cats")) == DIM
     nodes = [TextNode(text=text) for text in docstrings()[:20]]
     embedding.check_store(VectorStoreIndex(nodes, embed_model=embedding))
-    with pytest.raises(ValueError, match="have 384 dimensions, and the model's queries 32"):
+    with pytest.raises(ValueError, match="have 384 dimensions, and the model's embeddings of queries 32"):
         embedding.check_store(index)
 
 

@@ -115,7 +115,7 @@ def test_without_a_space_dimensions_are_compared(others: WordLlamaEmbeddings, st
     embeddings = WordLlamaEmbeddings(model="wordllama-l2-supercat-64", documents=strangers)
     assert embeddings.embed_documents(TEXTS) == strangers.embed_documents(TEXTS)
     wider = WordLlamaEmbeddings(documents=others)
-    with pytest.raises(ValueError, match="have 64 dimensions, and the model's embeddings of queries, 256"):
+    with pytest.raises(ValueError, match="have 64 dimensions, and the model's embeddings of queries 256"):
         wider.embed_documents(TEXTS)
 
 

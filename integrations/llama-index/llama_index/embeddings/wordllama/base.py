@@ -16,6 +16,7 @@ from llama_index.embeddings.wordllama.stores import read_documents
 from typing_extensions import Self
 from wordllama_st import StaticEncoder
 from wordllama_st.static.released import DEFAULT_MODEL
+from wordllama_st.static.space import check_vectors
 
 #: Names of prompts in models that sentence-transformers saved, in order of preference.
 QUERY_PROMPTS = ("query",)
@@ -189,7 +190,8 @@ class WordLlamaEmbedding(BaseEmbedding):
 
         """
         texts, vectors = read_documents(store, CHECKED_DOCUMENTS)
-        self._document_side.check_searched(texts, vectors)
+        encoder = self._document_side.encoder
+        check_vectors(encoder.table.space, encoder.encode(texts), vectors, stored=True)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy; with an update, validate the fields and load the model they name."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 from llama_index.core.base.embeddings.base import Embedding
 from wordllama_st import StaticEncoder
 from wordllama_st.errors import require
-from wordllama_st.static.space import ENOUGH, VectorSpace
+from wordllama_st.static.space import ENOUGH, check_vectors
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -63,31 +61,10 @@ class DocumentSide:
         """
         if not self._checked and texts:
             embeddings = self.encoder.encode(texts[:CHECKED_TEXTS])
-            self._check(embeddings, np.asarray(vectors[:CHECKED_TEXTS], np.float32), self.encoder.table.space)
+            check_vectors(self.encoder.table.space, embeddings, vectors[:CHECKED_TEXTS])
             self._checked = bool(embeddings.any(axis=1).sum() >= ENOUGH)
         space = self.encoder.table.space
         if space is None or space.axes is None:
             return vectors
         projected: list[Embedding] = space.project(vectors).tolist()
         return projected
-
-    def check_searched(self, texts: list[str], vectors: npt.NDArray[np.float32]) -> None:
-        """Check vectors of texts that queries are compared with: projected, if the model has axes."""
-        space = self.encoder.table.space
-        if space is not None and space.axes is not None:
-            if vectors.shape[1] == space.dim != self.encoder.dim:
-                raise ValueError(
-                    f"The store's vectors have {space.dim} dimensions, and the model's queries {self.encoder.dim}. "
-                    f"Adapt a model without dim, or fill a store by this embedding with documents=."
-                )
-            space = replace(space, dim=self.encoder.dim, axes=None)
-        self._check(self.encoder.encode(texts), vectors, space)
-
-    def _check(self, embeddings: npt.NDArray[Any], vectors: npt.NDArray[np.float32], space: VectorSpace | None) -> None:
-        if space is not None:
-            space.check(embeddings, vectors)
-        elif vectors.shape[1] != self.encoder.dim:
-            raise ValueError(
-                f"The documents' vectors have {vectors.shape[1]} dimensions, and the model's embeddings of queries "
-                f"{self.encoder.dim}. Take a model that was adapted to such vectors, by wordllama_st.adapt."
-            )
