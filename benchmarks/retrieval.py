@@ -1,7 +1,6 @@
 """The ladder of retrieval: BM25, static models, models adapted to an index, the embedder, each alone and with BM25.
 
     python benchmarks/retrieval.py cranfield cacm --embedder all-MiniLM-L6-v2 --out ladder
-    python benchmarks/retrieval.py cranfield cacm --embedder all-MiniLM-L6-v2 --out ladder --variants
 
 FOLDERS are BEIR folders; their documents are learned as one collection, and queries and judgements are used for scores
 alone. The embedder's vectors of the documents are kept in OUT.
@@ -11,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
@@ -22,23 +19,9 @@ from sentence_transformers import SentenceTransformer
 from wordllama_st import StaticEncoder, adapt, evaluate
 from wordllama_st.data.corpus import read_corpus
 from wordllama_st.evaluation import read_retrieval
-from wordllama_st.training import views
 from wordllama_st.training.teacher import CachedTeacher
 
 RELEASED = "wordllama-l2-supercat-256"
-
-
-@contextmanager
-def changed(module: Any, **values: object) -> Iterator[None]:
-    """Set constants of a module while a block runs."""
-    before = {name: getattr(module, name) for name in values}
-    for name, value in values.items():
-        setattr(module, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(module, name, value)
 
 
 class Ladder:
@@ -57,12 +40,9 @@ class Ladder:
         path, pair = self.out / name, self.out / f"{name}-pair"
         if "teacher" in arguments:
             arguments |= {"asymmetric": pair, "cache": self.out / "teacher"}
-        arguments = {"vectors": self.vectors} | arguments
         start = time.perf_counter()
-        texts = arguments.pop("texts", self.texts)
-        adapt(source or self.embedder, texts, path, overwrite=True, **arguments)
-        if name != "variant":
-            print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+        adapt(source or self.embedder, self.texts, path, vectors=self.vectors, overwrite=True, **arguments)
+        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
         return {name: path} | ({f"{name}, asymmetric": pair} if "teacher" in arguments else {})
 
     def against_vectors(self, path: Path) -> dict[str, Any]:
@@ -90,54 +70,20 @@ def compare_query_times(static: Path, embedder: SentenceTransformer, queries: li
 
 
 def main() -> None:
-    """Print the ladder, or the variants."""
+    """Print the ladder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", help="BEIR folders")
     parser.add_argument("--embedder", required=True, help="a SentenceTransformer")
     parser.add_argument("--out", type=Path, required=True, help="directory of models and vectors")
-    parser.add_argument("--variants", action="store_true", help="score what was tried, on the static side")
     options = parser.parse_args()
     ladder = Ladder(options.folders, options.embedder, options.out)
     tasks = [read_retrieval(folder) for folder in options.folders]
-    if not options.variants:
-        vectors_only = ladder.adapt("adapted")
-        models: dict[str, Any] = {"released": RELEASED} | ladder.adapt("adapted-released", RELEASED)
-        models |= vectors_only | ladder.against_vectors(vectors_only["adapted"])
-        models |= ladder.adapt("adapted-teacher", teacher=options.embedder)
-        print(compare_query_times(vectors_only["adapted"], ladder.teacher.model, list(tasks[0].queries.values())))
-        print(evaluate(models | {"embedder": options.embedder}, tasks, bm25=True))
-        return
-    every_second = {"texts": ladder.texts[::2], "vectors": ladder.vectors[::2]}
-    thousand = {"texts": ladder.texts[:1000], "vectors": ladder.vectors[:1000]}
-    variants: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-        ("as it is", {}, {}),
-        ("another seed", {"seed": 1}, {}),
-        ("5 epochs", {"epochs": 5}, {}),
-        ("20 epochs", {"epochs": 20}, {}),
-        ("batches of 256", {"batch_size": 256}, {}),
-        ("batches of 1,024", {"batch_size": 1024}, {}),
-        ("20% of the words left out", {}, {"LEFT_OUT": 0.2}),
-        ("40% of the words left out", {}, {"LEFT_OUT": 0.4}),
-        ("80% of the words left out", {}, {"LEFT_OUT": 0.8}),
-        ("spans of 2 to 4 words", {}, {"SHORTEST_SPAN": 2, "LONGEST_SPAN": 4}),
-        ("spans of 4 to 16 words", {}, {"SHORTEST_SPAN": 4, "LONGEST_SPAN": 16}),
-        ("128 dims", {"dim": 128}, {}),
-        ("256 dims", {"dim": 256}, {}),
-        ("every dim", {"dim": ladder.vectors.shape[1]}, {}),
-        ("every second document", every_second, {}),
-        ("1,000 documents", thousand, {}),
-    ]
-    names = [*(task.name for task in tasks), "mean"]
-    heads = "".join(f"{name:>14}{'+ BM25':>8}" for name in names)
-    print(f"{'nDCG@10, static on both sides':<30}{heads}")
-    for name, arguments, constants in variants:
-        with changed(views, **constants):
-            found = ladder.adapt("variant", **arguments)
-        rankings = [row for row in evaluate(found, tasks, bm25=True).rankings if row.name != "BM25"]
-        scores = [100 * fmean(one["ndcg@10"] for one in row.queries.values()) for row in rankings]
-        scores += [fmean(scores[::2]), fmean(scores[1::2])]
-        cells = "".join(f"{alone:>14.1f}{both:>8.1f}" for alone, both in zip(scores[::2], scores[1::2], strict=True))
-        print(f"{name:<30}{cells}", flush=True)
+    vectors_only = ladder.adapt("adapted")
+    models: dict[str, Any] = {"released": RELEASED} | ladder.adapt("adapted-released", RELEASED)
+    models |= vectors_only | ladder.against_vectors(vectors_only["adapted"])
+    models |= ladder.adapt("adapted-teacher", teacher=options.embedder)
+    print(compare_query_times(vectors_only["adapted"], ladder.teacher.model, list(tasks[0].queries.values())))
+    print(evaluate(models | {"embedder": options.embedder}, tasks, bm25=True))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from wordllama_st import Codebook, StaticEncoder, adapt, finetune, static_model_from_pretrained
 from wordllama_st.cli.main import main
-from wordllama_st.data.corpus import read_corpus
+from wordllama_st.data.corpus import StoredTexts, read_corpus
 from wordllama_st.data.pseudo_queries import make_pseudo_queries
 from wordllama_st.errors import ArgumentError, DatasetError, OutputExistsError
 from wordllama_st.static.similarity import normalized
@@ -139,6 +139,16 @@ def test_files_with_vectors_are_read(tmp_path: Path, vectors: npt.NDArray[np.flo
     (tmp_path / "texts.txt").write_text("a\nb\n")
     with pytest.raises(DatasetError, match="has no columns"):
         read_corpus(tmp_path / "texts.txt", vectors_column="vector")
+
+
+@given(texts=st.lists(st.text()))
+def test_stored_texts_are_a_list_of_them(texts: list[str]) -> None:
+    stored = StoredTexts(texts)
+    assert list(stored) == texts
+    assert stored[1:-1] == texts[1:-1]
+    assert [stored[-1 - number] for number in range(len(texts))] == texts[::-1]
+    with pytest.raises(IndexError):
+        stored[len(texts)]
 
 
 def test_the_command(tmp_path: Path, vectors: npt.NDArray, capsys: pytest.CaptureFixture[str]) -> None:
