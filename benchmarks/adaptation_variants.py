@@ -47,10 +47,10 @@ from wordllama_st.training.losses import DistillationLoss
 from wordllama_st.training.static_model import embedding_weight
 from wordllama_st.training.supervised import default_learning_rate
 from wordllama_st.training.teacher import CachedTeacher
-from wordllama_st.training.vectors import LARGEST_BATCH, LEARNING_RATE_FACTOR
+from wordllama_st.training.vectors import LEARNING_RATE_FACTOR
+from wordllama_st.training.views import SPAN, THINNED, WHOLE
 
 Vectors = npt.NDArray[Any]
-WHOLE, THINNED, SPAN = range(views.NUM_VIEWS)
 #: Occurrences that make a word or phrase a token of its own.
 FREQUENT = 20
 WORDS_OF_A_PASSAGE = 50
@@ -140,15 +140,14 @@ class Experiment:
         codebook: Codebook | None = None,
         head: ResidualMLP | None = None,
         epochs: float = 10,
-        batch_size: int = LARGEST_BATCH,
+        batch_size: int | None = None,
     ) -> tuple[SentenceTransformer, Vectors]:
         """Adapt as the recipe does, and return the static model and the axes of the vectors [D, d]."""
         texts = self.texts if texts is None else texts
         index = make_index(texts, self.vectors if vectors is None else vectors, dim=dim, hold_out=0.02, seed=seed)
-        sample = index.sample(seed)
-        chosen = list(index.documents(sample))
+        chosen = list(index.documents(index.trained))
         start = build_model(codebook or self.codebook, dim, token_weights="corpus", corpus=chosen)
-        distillation.initialize_by_least_squares(start, chosen, index.components[sample], seed=seed)
+        distillation.initialize_by_least_squares(start, chosen, index.components[index.trained], seed=seed)
         model, targets, questions = bake(start), index.components, []
         if pseudo_queries:
             questions = make_pseudo_queries(index.documents(index.trained), seed=42)
@@ -161,7 +160,7 @@ class Experiment:
             rows,
             targets,
             epochs=epochs,
-            batch_size=min(batch_size, distillation.default_batch_size(len(rows.rows))),
+            batch_size=batch_size,
             learning_rate=LEARNING_RATE_FACTOR * default_learning_rate(model),
             seed=seed,
             show_progress_bar=False,
@@ -336,7 +335,8 @@ def variants(experiment: Experiment) -> dict[str, Callable[[int], list[float]]]:
     passage_texts, passage_vectors = passages(texts, vectors)
     found: dict[str, Callable[[int], list[float]]] = {
         "as it is": train,
-        "with the embedder's pseudo-queries": partial(train, pseudo_queries=True),
+        "with the embedder's pseudo-queries": partial(train, pseudo_queries=True, kept=[WHOLE, THINNED]),
+        "the same, and spans as documents": partial(train, pseudo_queries=True),
         "whole documents alone": partial(train, kept=[WHOLE]),
         "no thinned documents": partial(train, kept=[WHOLE, SPAN]),
         "no spans": partial(train, kept=[WHOLE, THINNED]),
@@ -355,7 +355,7 @@ def variants(experiment: Experiment) -> dict[str, Callable[[int], list[float]]]:
         ),
         "5 epochs": partial(train, epochs=5),
         "20 epochs": partial(train, epochs=20),
-        "batches of 1,024": partial(train, batch_size=1024),
+        "batches of 256": partial(train, batch_size=256),
         "128 dims": partial(train, dim=128),
         "every dim": partial(train, dim=vectors.shape[1]),
         "documents in int8": partial(stored, store=int8),

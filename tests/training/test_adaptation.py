@@ -265,6 +265,7 @@ def test_views_are_parts_of_their_documents(tokenizer: Tokenizer, documents: lis
 def test_views_cut_long_documents_and_leave_out_those_held_out(tokenizer: Tokenizer) -> None:
     views = DocumentViews(tokenizer, ["a " * 5000, "b", "c d"], held_out=[1])
     assert views.rows.tolist() == [0, 1, 2, 6, 7, 8]
+    assert DocumentViews(tokenizer, ["a", "b"], ["c"], spans=False).rows.tolist() == [0, 1, 3, 4, 6]
     assert len(views.batch([0])["input_ids"]) == LONGEST_DOCUMENT
 
 

@@ -80,6 +80,6 @@ def add_command(commands: opt.Commands) -> None:
         training,
         epochs=None,
         epochs_help="default: 10 with vectors, 3 without",
-        batch_size="default: 512 with vectors, 256 without, fewer for little data",
+        batch_size="default: 1,024 with vectors, 256 without, fewer for little data",
     )
     parser.set_defaults(run=opt.run_recipe)

@@ -9,6 +9,8 @@ from random import Random
 #: Words of a span, and of a sentence.
 SHORTEST_SPAN, LONGEST_SPAN = 3, 8
 SHORTEST_SENTENCE, LONGEST_SENTENCE = 4, 40
+#: Spans of a document.
+NUM_SPANS = 4
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+|\n+")
 
 
@@ -21,7 +23,7 @@ def draw_span(document: str, random: Random) -> str:
 
 
 def make_pseudo_queries(documents: Iterable[str], seed: int = 0) -> list[str]:
-    """Take the first sentence of each document, often its title, another sentence, and two spans of 3 to 8 words.
+    """Take the sentences of each document, of which the first is often its title, and four spans of 3 to 8 words.
 
     Returns:
         Texts, each once.
@@ -29,11 +31,8 @@ def make_pseudo_queries(documents: Iterable[str], seed: int = 0) -> list[str]:
     random = Random(seed)
     found: dict[str, None] = {}
     for document in documents:
-        sentences = [
-            sentence
-            for sentence in map(str.strip, _SENTENCE_END.split(document))
-            if SHORTEST_SENTENCE <= len(sentence.split()) <= LONGEST_SENTENCE
-        ]
-        found.update(dict.fromkeys([*sentences[:1], *random.sample(sentences[1:], min(1, len(sentences[1:])))]))
-        found.update(dict.fromkeys(draw_span(document, random) for _ in range(2)))
+        for sentence in map(str.strip, _SENTENCE_END.split(document)):
+            if SHORTEST_SENTENCE <= len(sentence.split()) <= LONGEST_SENTENCE:
+                found[sentence] = None
+        found.update(dict.fromkeys(draw_span(document, random) for _ in range(NUM_SPANS)))
     return list(found)

@@ -19,7 +19,7 @@ from wordllama_st.static.space import VectorSpace
 from wordllama_st.storage.staging import check_output
 from wordllama_st.training.asymmetric import make_asymmetric_model, save_asymmetric_model
 from wordllama_st.training.build import build_model
-from wordllama_st.training.distillation import initialize_by_least_squares
+from wordllama_st.training.distillation import SAMPLE, initialize_by_least_squares, sample
 from wordllama_st.training.index import Index, distinct_documents, make_index
 from wordllama_st.training.report import AdaptationReport, IndexReport, Result
 from wordllama_st.training.static_model import (
@@ -224,8 +224,8 @@ def _documents_and_vectors(corpus: Corpus, embedder: CachedTeacher | None) -> tu
 
 def _start(codebook: Codebook, index: Index, seed: int) -> SentenceTransformer:
     """Build a model over a codebook whose projection is fitted to the documents."""
-    sample = index.sample(seed)
-    texts = list(index.documents(sample))
+    places = sample(index.trained, SAMPLE, seed)
+    texts = list(index.documents(places))
     model = build_model(codebook, index.components.shape[1], token_weights="corpus", corpus=texts)
-    initialize_by_least_squares(model, texts, index.components[sample], seed=seed)
+    initialize_by_least_squares(model, texts, index.components[places], seed=seed)
     return model

@@ -82,7 +82,8 @@ def pca_rotate(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDA
 
     Norms and cosine similarities are unchanged; leading dimensions carry the most variance.
     """
-    axes = principal_axes([vectors[sample_rows(len(vectors), seed)].astype(np.float32)])
+    rows = sample(np.arange(len(vectors)), SAMPLE, seed)
+    axes = principal_axes([vectors[rows].astype(np.float32)])
     rotated = np.empty(vectors.shape, np.float16)
     for start in range(0, len(vectors), CHUNK):
         rotated[start : start + CHUNK] = vectors[start : start + CHUNK].astype(np.float32) @ axes
@@ -116,9 +117,9 @@ def initialize_by_least_squares(
     pooled = SentenceTransformer(modules=list(model)[:-1], device=str(model.device))
     features = projection.project.in_features
     moment, cross = torch.zeros(features, features), torch.zeros(features, width)
-    sample = sample_rows(len(texts), seed)
-    for start in range(0, len(sample), CHUNK):
-        rows = sample[start : start + CHUNK]
+    chosen = sample(np.arange(len(texts)), SAMPLE, seed)
+    for start in range(0, len(chosen), CHUNK):
+        rows = chosen[start : start + CHUNK]
         some = [texts[row] for row in rows]
         x = pooled.encode(some, batch_size=CHUNK, convert_to_tensor=True, show_progress_bar=False).cpu().float()
         x = F.normalize(x)
@@ -185,11 +186,11 @@ def train_distillation(
     )
 
 
-def sample_rows(count: int, seed: int) -> npt.NDArray[np.intp]:
-    """Return the numbers of 100,000 of ``count`` rows, in order; of all if there are not more."""
-    if count <= SAMPLE:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, SAMPLE, replace=False))
+def sample(numbers: npt.NDArray[np.intp], size: int, seed: int) -> npt.NDArray[np.intp]:
+    """Return ``size`` of some numbers, in order; all of them if there are not more."""
+    if len(numbers) <= size:
+        return numbers
+    return np.sort(np.random.default_rng(seed).choice(numbers, size, replace=False))
 
 
 def _check_width(width: int, vectors: npt.NDArray[Any]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wordllama_st.errors import ArgumentError, DatasetError
-from wordllama_st.training.distillation import CHUNK, MIN_TEXTS, SAMPLE, principal_axes, sample_rows
+from wordllama_st.training.distillation import CHUNK, MIN_TEXTS, SAMPLE, principal_axes, sample
 
 #: Vectors whose mean has at least this length are all alike: every query finds all documents or none.
 ALL_ALIKE = 0.9999
@@ -64,12 +64,6 @@ class Index:
         projected: npt.NDArray[np.float16] = (vectors.astype(np.float32) @ self.leading_axes).astype(np.float16)
         return projected
 
-    def sample(self, seed: int) -> npt.NDArray[np.intp]:
-        """Return the places of 100,000 documents to train on, or of all of them."""
-        if len(self.trained) <= SAMPLE:
-            return self.trained
-        return np.sort(np.random.default_rng(seed).choice(self.trained, SAMPLE, replace=False))
-
 
 def distinct_documents(texts: Sequence[str]) -> npt.NDArray[np.intp]:
     """Return the numbers of the documents that are not empty and repeat none before them.
@@ -116,7 +110,7 @@ def make_index(texts: Sequence[str], vectors: npt.NDArray[Any], *, dim: int, hol
         total += unit.sum(axis=0)
     if np.linalg.norm(total) / len(numbers) > ALL_ALIKE:
         raise ArgumentError("The vectors are all alike, so that nothing can be learned from them.")
-    axes = principal_axes(unit for _, unit in unit_chunks(vectors, numbers[sample_rows(len(numbers), seed)]))
+    axes = principal_axes(unit for _, unit in unit_chunks(vectors, sample(numbers, SAMPLE, seed)))
     leading = np.ascontiguousarray(axes[:, :dim])
     components = np.empty((len(numbers), leading.shape[1]), np.float16)
     for start, unit in unit_chunks(vectors, numbers):

@@ -15,17 +15,18 @@ from wordllama_st.data.bm25 import BM25, combine_with_bm25
 from wordllama_st.data.datasets import TrainingData
 from wordllama_st.data.pseudo_queries import draw_span, make_pseudo_queries
 from wordllama_st.data.texts import as_texts
-from wordllama_st.training.distillation import default_batch_size, train_distillation
+from wordllama_st.training.distillation import sample, train_distillation
 from wordllama_st.training.index import Index, unit_chunks
 from wordllama_st.training.report import IndexReport, RetrievalScore, ScoreChange
 from wordllama_st.training.supervised import default_learning_rate, similarity_scores
 from wordllama_st.training.teacher import CachedTeacher
 from wordllama_st.training.views import DocumentViews
 
-#: The learning rate, relative to that of other recipes, and the batch size, found by measuring.
-LEARNING_RATE_FACTOR, LARGEST_BATCH = 2.0, 512
-#: Documents that are searched together with those held out, at most.
-MAX_SEARCHED = 10_000
+#: The learning rate, relative to that of other recipes, found by measuring.
+LEARNING_RATE_FACTOR = 2.0
+#: Documents that are searched together with those held out, at most; and documents of which the embedder encodes
+#: sentences and spans as pseudo-queries.
+MAX_SEARCHED, MAX_QUESTIONED = 10_000, 10_000
 
 
 def train_on_index(
@@ -59,21 +60,23 @@ def train_on_index(
     retrieval = [held_out.of_bm25()]
     targets, questions = index.components, []
     if embedder is not None:
-        questions = list(
-            dict.fromkeys([*make_pseudo_queries(index.documents(index.trained), seed), *as_texts(queries)])
-        )
+        asked = index.documents(sample(index.trained, MAX_QUESTIONED, seed))
+        questions = list(dict.fromkeys([*make_pseudo_queries(asked, seed), *as_texts(queries)]))
         targets = np.concatenate([targets, index.project(embedder.encode(questions, "query"))])
         retrieval += held_out.of_embedder("embedder", embedder.encode(held_out.queries, "query"))
     similarities = [similarity_scores(model, similarity)]
     cosines = [held_out.cosine(model)]
     retrieval += held_out.of_static("start", model)
-    views = DocumentViews(model.tokenizer, index.documents(), questions, held_out=index.held_out, seed=seed)
+    # A span's own vector, where the embedder gives it, is a better target than its document's.
+    views = DocumentViews(
+        model.tokenizer, index.documents(), questions, spans=not questions, held_out=index.held_out, seed=seed
+    )
     seconds = train_distillation(
         model,
         views,
         targets,
         epochs=epochs,
-        batch_size=batch_size or min(LARGEST_BATCH, default_batch_size(len(views.rows))),
+        batch_size=batch_size,
         learning_rate=learning_rate or LEARNING_RATE_FACTOR * default_learning_rate(model),
         seed=seed,
         show_progress_bar=show_progress_bar,
@@ -110,10 +113,7 @@ class HeldOutRetrieval:
     def __init__(self, index: Index, vectors: npt.NDArray[Any], seed: int) -> None:
         random = Random(seed)
         self.queries = [draw_span(document, random) for document in index.documents(index.held_out)]
-        others = index.trained
-        if len(others) > MAX_SEARCHED:
-            others = np.sort(np.random.default_rng(seed).choice(others, MAX_SEARCHED, replace=False))
-        places = np.concatenate([index.held_out, others])
+        places = np.concatenate([index.held_out, sample(index.trained, MAX_SEARCHED, seed)])
         self._documents = list(index.documents(places))
         self._axes = index.axes
         self._vectors = np.concatenate([unit for _, unit in unit_chunks(vectors, index.numbers[places])]) @ index.axes

@@ -19,8 +19,9 @@ from wordllama_st.data.pseudo_queries import LONGEST_SPAN, SHORTEST_SPAN
 LONGEST_DOCUMENT = 512
 #: The share of words that a thinned document loses.
 LEFT_OUT = 0.6
-#: The views of each document: whole, thinned, span.
+#: The views of each document.
 NUM_VIEWS = 3
+WHOLE, THINNED, SPAN = range(NUM_VIEWS)
 #: Documents that are tokenized at a time.
 _CHUNK = 1024
 
@@ -39,6 +40,7 @@ class DocumentViews:
         tokenizer: A tokenizer that adds no special tokens, truncates and pads nothing.
         documents: The documents; read once, and not kept.
         texts: The further texts.
+        spans: Whether to train on spans of documents.
         held_out: Numbers of documents that no row is to be of.
         seed: Of what is drawn.
     """
@@ -49,6 +51,7 @@ class DocumentViews:
         documents: Iterable[str],
         texts: Sequence[str] = (),
         *,
+        spans: bool = True,
         held_out: Sequence[int] | npt.NDArray[np.integer[Any]] = (),
         seed: int = 0,
     ) -> None:
@@ -69,7 +72,8 @@ class DocumentViews:
         is_trained = np.diff(self._ends, prepend=0) > 0  # others have no tokens
         is_trained[np.asarray(held_out, np.int64)] = False
         every = np.arange(NUM_VIEWS * self.num_documents + len(texts))
-        self.rows = every[is_trained[self.sources(every)]]
+        is_span = (every < NUM_VIEWS * self.num_documents) & (every % NUM_VIEWS == SPAN)
+        self.rows = every[is_trained[self.sources(every)] & (spans | ~is_span)]
         self._generator = np.random.default_rng(seed)
 
     def sources(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
