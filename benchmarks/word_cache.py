@@ -18,7 +18,8 @@ import numpy as np
 
 from wordllama_st import StaticEncoder
 from wordllama_st.data.docstrings import extract_docstrings, installed_packages
-from wordllama_st.static.word_cache.tokenizer import Bags, WordTokenizer, plain_bags
+from wordllama_st.static.word_cache.plain import WORTH_LOADING, Bags, PlainTokenizer
+from wordllama_st.static.word_cache.tokenizer import WordTokenizer
 
 BATCH = 1024
 MEMORY = 64 * 2**20
@@ -34,10 +35,12 @@ def main() -> None:
     texts = [f"{one.summary} {one.body}"[:400] for one in islice(found, options.texts)]
     batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
     tokenizer = StaticEncoder.from_pretrained("wordllama-l2-supercat-256").tokenizer
+    plain = PlainTokenizer(tokenizer)
+    plain._may_load = False  # gigatoken is a way of its own
 
     def ways() -> dict[str, Callable[[list[str]], Bags]]:
         """Make each way anew, with no word seen yet."""
-        cache = WordTokenizer.for_tokenizer(tokenizer, MEMORY)
+        cache = WordTokenizer.for_tokenizer(plain, MEMORY)
         assert cache is not None
         known: dict[str, list[int] | None] = {}
 
@@ -55,14 +58,17 @@ def main() -> None:
             offsets = np.cumsum([0, *map(len, ids)])
             return Bags(np.fromiter(chain.from_iterable(ids), np.int32, offsets[-1]), offsets)
 
+        with_gigatoken = PlainTokenizer(tokenizer)
+        with_gigatoken._characters = WORTH_LOADING
         return {
             "word cache": cache.bags,
             "plain dict": by_dict,
-            "tokenizer": lambda batch: plain_bags(tokenizer, batch),
+            "tokenizer": plain.bags,
+            "gigatoken": with_gigatoken.bags,
         }
 
     print(f"{len(texts):,} texts, {np.mean(list(map(len, texts))):.0f} characters on average")
-    expected = [plain_bags(tokenizer, batch) for batch in batches]
+    expected = [plain.bags(batch) for batch in batches]
     seen = ways()
     for title in ("cold", "warm"):
         times: dict[str, list[float]] = {name: [] for name in seen}

@@ -26,9 +26,9 @@ from tokenizer_kinds import CORPUS, KINDS
 
 from wordllama_st import Codebook, StaticEncoder, build_model
 from wordllama_st.errors import ArgumentError, ModelLoadError, ModelUnavailableError, UnknownModelError
-from wordllama_st.static import quantize_embeddings
+from wordllama_st.static import pooling, quantize_embeddings
 from wordllama_st.static.formats import model2vec as model2vec_format
-from wordllama_st.static.pooling import extension_product, public_product, sparse_product
+from wordllama_st.static.pooling import sum_rows
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.tokenizer import num_token_ids
 
@@ -294,17 +294,22 @@ def test_an_encoder_can_be_copied_and_sent_to_another_process() -> None:
         np.testing.assert_array_equal(other.encode(TEXTS), made.encode(TEXTS))
 
 
-def test_both_ways_to_scipys_product_agree() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_the_extension_and_scipy_give_the_same_bits(
+    dtype: str, is_scaled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pooling.kernel is not None
     generator = np.random.default_rng(0)
-    table = generator.standard_normal((100, 24)).astype(np.float32)
-    ends = np.array([0, 0, 5, 40, 40, 90], np.int32)
-    columns = generator.integers(0, 100, 90).astype(np.int32)
-    scales = generator.standard_normal(90).astype(np.float32)
-    fast = extension_product()
-    assert fast is not None
-    expected = public_product(scales, columns, ends, table)
-    np.testing.assert_array_equal(fast(scales, columns, ends, table), expected)
-    np.testing.assert_array_equal(sparse_product()(scales, columns, ends, table), expected)
+    for dim in (1, 24, 257):
+        weight = (100 * generator.standard_normal((100, dim))).astype(dtype)
+        ends = np.array([0, 1, 5, 40, 42, 90], np.int32)
+        columns = generator.integers(0, 100, 90).astype(np.int32)
+        scales = generator.standard_normal(90).astype(np.float32) if is_scaled else None
+        compiled = sum_rows(weight, columns, ends, scales)
+        with monkeypatch.context() as patch:
+            patch.setattr(pooling, "kernel", None)
+            np.testing.assert_array_equal(sum_rows(weight, columns, ends, scales), compiled)
 
 
 def test_nothing_heavy_is_imported() -> None:

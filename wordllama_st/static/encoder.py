@@ -24,7 +24,8 @@ from wordllama_st.static.pooling import mean_vector, mean_vectors
 from wordllama_st.static.precision import Precision, check_precision, quantize_embeddings
 from wordllama_st.static.similarity import Vectors, normalized, similarity_function
 from wordllama_st.static.table import DTYPES, StaticTable
-from wordllama_st.static.word_cache.tokenizer import LONG_TEXT, WordTokenizer, plain_bags
+from wordllama_st.static.word_cache.plain import PlainTokenizer
+from wordllama_st.static.word_cache.tokenizer import LONG_TEXT, WordTokenizer
 
 if TYPE_CHECKING:
     from wordllama.inference import WordLlamaInference
@@ -177,21 +178,22 @@ class StaticEncoder:
         if batch_size < 1:
             raise ArgumentError(f"A batch has one text at least, not {batch_size}.")
         front = self.table.prompt_text(prompt_name) if prompt is None else prompt
-        texts = _checked_texts([sentences] if isinstance(sentences, str) else sentences)
+        texts = [sentences] if isinstance(sentences, str) else _checked_texts(sentences)
         if front:
             texts = [front + text for text in texts]
         try:
-            embeddings = self._encode(texts, batch_size, show_progress_bar, num_threads)
+            found = self._encode(texts, batch_size, show_progress_bar, num_threads)
         except (UnicodeEncodeError, TypeError):
             _check_characters(texts)
             raise
+        embeddings = found[0] if isinstance(sentences, str) else np.asarray(found).reshape(-1, self.dim)
         if self.table.normalize:
             embeddings = normalized(embeddings)
         if truncate_dim is not None and truncate_dim < self.dim:
-            embeddings = embeddings[:, :truncate_dim]
+            embeddings = embeddings[..., :truncate_dim]
         if normalize_embeddings:
             embeddings = normalized(embeddings)
-        result = quantize_embeddings(embeddings[0] if isinstance(sentences, str) else embeddings, precision)
+        result = quantize_embeddings(embeddings, precision)
         return result if result.base is None else result.copy()
 
     def encode_stream(
@@ -265,7 +267,9 @@ class StaticEncoder:
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and other processes get the model without what is cached about it and its words."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_words", "_batch_table")}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("_plain", "_words", "_batch_table")
+        }
 
     def __repr__(self) -> str:
         return f"StaticEncoder([{self.table.num_tokens}, {self.dim}] {self.table.weight.dtype})"
@@ -280,8 +284,12 @@ class StaticEncoder:
         return replace(table, weight=np.ascontiguousarray(table.expanded()), mapping=None, scales=None)
 
     @cached_property
+    def _plain(self) -> PlainTokenizer:
+        return PlainTokenizer(self.tokenizer)
+
+    @cached_property
     def _words(self) -> WordTokenizer | None:
-        return WordTokenizer.for_tokenizer(self.tokenizer, self.word_memory)
+        return WordTokenizer.for_tokenizer(self._plain, self.word_memory)
 
     def _words_if_worth_it(self, characters: int) -> WordTokenizer | None:
         self._characters_seen += characters
@@ -289,26 +297,21 @@ class StaticEncoder:
 
     def _ids(self, text: str) -> list[int]:
         words = self._words_if_worth_it(len(text))
-        if words is not None:
-            return words.ids(text)
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        return self._plain.ids(text) if words is None else words.ids(text)
 
     def _encode(
         self, texts: Sequence[str], batch_size: int, show_progress_bar: bool | None, num_threads: int | None
-    ) -> Vectors:
-        vectors = np.empty((len(texts), self.dim), np.float32)
+    ) -> Vectors | list[Vectors]:
         if len(texts) <= _FEW and max(map(len, texts), default=0) <= LONG_TEXT:
             # Casting the whole table is not worth it for a few texts; but if it has been done, these need no casting.
             table = self.__dict__.get("_batch_table", self.table)
-            for index, text in enumerate(texts):
-                vectors[index] = mean_vector(table, self._ids(text))
-            return vectors
+            return [mean_vector(table, self._ids(text)) for text in texts]
+        vectors = np.empty((len(texts), self.dim), np.float32)
         words = self._words_if_worth_it(sum(map(len, texts)))
 
         def encode_batch(start: int) -> int:
             batch = texts[start : start + batch_size]
-            bags = plain_bags(self.tokenizer, batch) if words is None else words.bags(batch)
+            bags = self._plain.bags(batch) if words is None else words.bags(batch)
             vectors[start : start + len(batch)] = mean_vectors(self._batch_table, bags)
             return len(batch)
 

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from importlib.machinery import PathFinder
-from importlib.util import find_spec, module_from_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from wordllama_st.static import kernel
 from wordllama_st.static.similarity import Vectors
 from wordllama_st.static.table import StaticTable
-from wordllama_st.static.word_cache.tokenizer import Bags
+from wordllama_st.static.word_cache.plain import Bags
 
 #: Tokens that are summed in float32. The rounding error of a longer sum would show; it is put together in float64.
 SEGMENT = 256
 
 Indices = npt.NDArray[np.int32]
-#: As :func:`public_product`.
-Product = Callable[[Vectors, Indices, Indices, Vectors], Vectors]
 
 
 def mean_vectors(table: StaticTable, bags: Bags) -> Vectors:
     """Compute the mean of each text's token embeddings, [B, d]; zeros for a text without tokens.
 
-    The sums are one product of a sparse matrix, with a row for each text and a column for each token, and the table:
-    the tokens' embeddings are never put side by side.
-
     Args:
-        table: The model. A table that is not float32 is cast row by row, once for each distinct token.
+        table: The model. Of a float16 table, the rows that occur are cast once.
         bags: The token ids.
     """
     counts = np.diff(bags.offsets)
@@ -40,8 +31,12 @@ def mean_vectors(table: StaticTable, bags: Bags) -> Vectors:
     within = np.arange(firsts[-1]) - np.repeat(firsts[:-1], segments)
     ends = np.append(np.repeat(bags.offsets[:-1], segments) + SEGMENT * within, bags.offsets[-1])
 
-    weight, columns, scales = _operands(table, bags.ids)
-    sums = sparse_product()(scales, columns, ends.astype(np.int32), weight)
+    columns = bags.ids if table.mapping is None else table.mapping[bags.ids].astype(np.int32)
+    scales = None if table.scales is None else table.scales[bags.ids]
+    weight = table.weight
+    if weight.dtype == np.float16:
+        weight, columns = _cast_used_rows(weight, columns)
+    sums = sum_rows(weight, columns, ends.astype(np.int32), scales)
     if len(sums) == len(counts) == np.count_nonzero(counts):
         means = sums
     else:
@@ -53,17 +48,13 @@ def mean_vectors(table: StaticTable, bags: Bags) -> Vectors:
     return means
 
 
-def _operands(table: StaticTable, ids: Indices) -> tuple[Vectors, Indices, Vectors]:
-    """Return float32 rows, which of them each token has, and its scale."""
-    columns = ids if table.mapping is None else table.mapping[ids].astype(np.int32)
-    scales = np.ones(len(ids), np.float32) if table.scales is None else table.scales[ids]
-    if table.weight.dtype == np.float32:
-        return table.weight, columns, scales
-    place = np.zeros(len(table.weight), np.int32)
+def _cast_used_rows(weight: npt.NDArray[np.float16], columns: Indices) -> tuple[Vectors, Indices]:
+    """Cast the rows that occur in columns to float32, each once; and return their numbers among these."""
+    place = np.zeros(len(weight), np.int32)
     place[columns] = 1
     used = np.flatnonzero(place)
     place[used] = np.arange(len(used), dtype=np.int32)
-    return table.weight[used].astype(np.float32), place[columns], scales
+    return weight[used].astype(np.float32), place[columns]
 
 
 def mean_vector(table: StaticTable, ids: list[int]) -> Vectors:
@@ -74,56 +65,38 @@ def mean_vector(table: StaticTable, ids: list[int]) -> Vectors:
         return long_mean
     if not ids:
         return np.zeros(table.dim, np.float32)
-    mean: Vectors = np.add.reduce(table.rows(ids), axis=0)
+    mean: Vectors
+    if kernel is None or table.mapping is not None or table.weight.dtype == np.float16:
+        mean = np.add.reduce(table.rows(ids), axis=0)
+    else:
+        columns = np.array(ids, np.int32)
+        scales = None if table.scales is None else table.scales[columns]
+        mean = sum_rows(table.weight, columns, np.array([0, len(ids)], np.int32), scales)[0]
     mean /= len(ids)
     return mean
 
 
-@cache
-def sparse_product() -> Product:
-    """Return the product that takes the least time to import."""
-    return extension_product() or public_product
-
-
-def public_product(scales: Vectors, columns: Indices, ends: Indices, table: Vectors) -> Vectors:
-    """Multiply a sparse matrix in compressed rows and a table, by SciPy's public class.
+def sum_rows(weight: npt.NDArray[Any], columns: Indices, ends: Indices, scales: Vectors | None) -> Vectors:
+    """Sum rows of a table, those of each bag in their order, in float32.
 
     Args:
-        scales: The matrix's entries, [n].
-        columns: The row of the table that each is multiplied by, [n].
-        ends: Where in these each row of the matrix begins, and where the last one ends, [B + 1].
-        table: float32 [V, d].
+        weight: The table [R, d], float32 or int8.
+        columns: The row of each token, [n].
+        ends: Where in these each bag begins, and where the last one ends, [B + 1]; no bag is empty.
+        scales: What each row is multiplied by, [n]; 1 if None.
 
     Returns:
         float32 [B, d].
     """
+    if kernel is not None:
+        sums = np.empty((len(ends) - 1, weight.shape[1]), np.float32)
+        is_int8 = weight.dtype == np.int8
+        kernel.sum_rows(np.ascontiguousarray(weight), weight.shape[1], is_int8, columns, ends, scales, sums)
+        return sums
     from scipy.sparse import csr_array
 
-    product: Vectors = csr_array((scales, columns, ends), shape=(len(ends) - 1, len(table))) @ table
+    # A product with a sparse matrix, with a row for each bag and a column for each row of the table.
+    ones = np.ones(len(columns), np.float32) if scales is None else scales
+    matrix = csr_array((ones, columns, ends), shape=(len(ends) - 1, len(weight)))
+    product: Vectors = matrix @ weight.astype(np.float32, copy=False)
     return product
-
-
-def extension_product() -> Product | None:
-    """Return :func:`public_product` by the compiled routine behind SciPy's class; None if that is not as expected.
-
-    The routine loads in 1 ms and ``scipy.sparse`` in 210 ms (medians of 10 processes' CPU time). Their products take
-    the same time; summing the rows of each text with NumPy instead takes twice as long.
-    """
-    try:
-        package = find_spec("scipy")  # does not import it
-        folder = Path(((package and package.submodule_search_locations) or [])[0])
-        spec = PathFinder.find_spec("_sparsetools", [str(folder / "sparse")])
-        assert spec is not None
-        assert spec.loader is not None
-        tools: Any = module_from_spec(spec)
-        spec.loader.exec_module(tools)
-
-        def product(scales: Vectors, columns: Indices, ends: Indices, table: Vectors) -> Vectors:
-            sums = np.zeros((len(ends) - 1, table.shape[1]), np.float32)
-            tools.csr_matvecs(*sums.shape[:1], *table.shape, ends, columns, scales, table.ravel(), sums.ravel())
-            return sums
-
-        one, ends = np.ones((1, 1), np.float32), np.array([0, 1], np.int32)
-        return product if product(one[0] * 2, ends[:1], ends, one).tolist() == [[2]] else None
-    except Exception:  # whatever another version of SciPy comes up with
-        return None

@@ -11,6 +11,7 @@ from wordllama_st.errors import ArgumentError
 
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 
+_PRECISIONS = get_args(Precision)
 #: Buckets between the least and the largest value of a dimension, for 8 bits.
 _BUCKETS = 255
 
@@ -21,8 +22,8 @@ def check_precision(precision: str) -> None:
     Raises:
         ArgumentError: If not; it lists those that there are.
     """
-    if precision not in get_args(Precision):
-        raise ArgumentError(f"The precision is one of {', '.join(get_args(Precision))}, not {precision!r}.")
+    if precision not in _PRECISIONS:
+        raise ArgumentError(f"The precision is one of {', '.join(_PRECISIONS)}, not {precision!r}.")
 
 
 def quantize_embeddings(
@@ -45,9 +46,9 @@ def quantize_embeddings(
     Raises:
         ArgumentError: If there is no such precision, or a single embedding is to be quantized with its own ranges.
     """
-    check_precision(precision)
     if precision == "float32":
         return embeddings
+    check_precision(precision)
     if precision == "ubinary":
         return np.packbits(embeddings > 0, axis=-1)
     if precision == "binary":

@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 from tokenizer_kinds import CORPUS, KINDS, gpt2, llama2
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
+from wordllama_st.static.word_cache import plain as plain_module
+from wordllama_st.static.word_cache import table
+from wordllama_st.static.word_cache.plain import WORTH_LOADING, Bags, PlainTokenizer, load_gigatoken
 from wordllama_st.static.word_cache.rules import infer_word_rules
 from wordllama_st.static.word_cache.tokenizer import WordTokenizer
 
@@ -47,13 +50,17 @@ texts = (
 @cache
 def words(kind: str) -> WordTokenizer:
     """One for all examples, so that most words of most texts were seen before."""
-    found = WordTokenizer.for_tokenizer(KINDS[kind](), MEMORY)
+    found = WordTokenizer.for_tokenizer(PlainTokenizer(KINDS[kind]()), MEMORY)
     assert found is not None, f"{kind} is to be looked up"
     return found
 
 
 def plain(tokenizer: Tokenizer, text: str) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def lists(bags: Bags) -> list[list[int]]:
+    return [bags.ids[a:b].tolist() for a, b in pairwise(bags.offsets.tolist())]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,9 +72,64 @@ def test_every_text_has_the_tokenizers_own_ids(kind: str, batch: list[str]) -> N
     found, tokenizer = words(kind), KINDS[kind]()
     expected = [plain(tokenizer, text) for text in batch]
     assert [found.ids(text) for text in batch] == expected
-    bags = found.bags(batch)
-    ends = bags.offsets.tolist()
-    assert [bags.ids[a:b].tolist() for a, b in pairwise(ends)] == expected
+    assert lists(found.bags(batch)) == expected
+    with pytest.MonkeyPatch.context() as patch:  # as where the extension was not compiled
+        patch.setattr(table, "kernel", None)
+        assert lists(found.bags(batch)) == expected
+
+
+#: The kinds that gigatoken is asked for. It refuses what is no byte-pair encoding or has another pre-tokenizer than it
+#: knows, and is not asked where texts are normalized or added tokens have conditions.
+BY_GIGATOKEN = ["llama2", "gemma", "gpt2", "gpt2_prefixed", "llama3", "gpt4o"]
+
+
+def test_gigatoken_is_for_the_kinds_that_it_is_exact_for() -> None:
+    pytest.importorskip("gigatoken")
+    assert [kind for kind in KINDS if load_gigatoken(KINDS[kind]()) is not None] == BY_GIGATOKEN
+
+
+@cache
+def by_gigatoken(kind: str) -> PlainTokenizer:
+    pytest.importorskip("gigatoken")
+    found = PlainTokenizer(KINDS[kind]())
+    found.bags(["a" * (WORTH_LOADING + 1)])
+    assert found._gigatoken is not None
+    return found
+
+
+@pytest.mark.parametrize("kind", BY_GIGATOKEN)
+@given(batch=st.lists(texts, max_size=5))
+@example(batch=CORPUS)
+@example(batch=["", " ", "  ", "\n", " \n ", "▁", "▁ x", "x▁ y", "", "a", ""])
+@settings(max_examples=150, deadline=None)
+def test_gigatoken_gives_the_tokenizers_own_ids(kind: str, batch: list[str]) -> None:
+    assert lists(by_gigatoken(kind).bags(batch)) == [plain(KINDS[kind](), text) for text in batch]
+
+
+def test_gigatoken_is_given_up_where_it_fails_and_begun_anew_when_it_has_seen_much(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gigatoken")
+    tokenizer = llama2()
+    found = PlainTokenizer(tokenizer)
+    monkeypatch.setattr(plain_module, "WORTH_LOADING", 0)
+    monkeypatch.setattr(plain_module, "KEPT", 1000)
+    expected = [plain(tokenizer, text) for text in CORPUS]
+    assert lists(found.bags(CORPUS)) == expected
+    first = found._gigatoken
+    found.bags(["a" * 2000])
+    assert lists(found.bags(CORPUS)) == expected
+    assert first is not found._gigatoken is not None
+
+    class Failing:
+        def encode(self, text: str) -> None:
+            raise BaseException("a panic")
+
+    found._gigatoken = Failing()
+    with caplog.at_level("INFO", "wordllama_st"):
+        assert lists(found.bags(CORPUS[:2])) == expected[:2]
+    assert "gigatoken failed on a text, and tokenizers goes on: a panic" in caplog.text
+    assert lists(found.bags(CORPUS)) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,7 +192,7 @@ LEFT_ALONE = {
 def test_when_in_doubt_a_tokenizer_is_left_alone(kind: str) -> None:
     tokenizer = LEFT_ALONE[kind]()
     assert infer_word_rules(tokenizer) is None
-    assert WordTokenizer.for_tokenizer(tokenizer, MEMORY) is None
+    assert WordTokenizer.for_tokenizer(PlainTokenizer(tokenizer), MEMORY) is None
 
 
 def new_words(generator: random.Random, count: int) -> str:
@@ -141,7 +203,7 @@ def new_words(generator: random.Random, count: int) -> str:
 def test_memory_stays_within_its_limit_where_every_word_is_new(memory: int) -> None:
     generator = random.Random(1)
     tokenizer = llama2()
-    found = WordTokenizer.for_tokenizer(tokenizer, memory)
+    found = WordTokenizer.for_tokenizer(PlainTokenizer(tokenizer), memory)
     assert found is not None
     least = found.nbytes  # of an empty table
     most = 0
@@ -158,7 +220,7 @@ def test_memory_stays_within_its_limit_where_every_word_is_new(memory: int) -> N
 
 def test_a_full_table_is_begun_anew_and_what_comes_again_is_learned_again() -> None:
     generator = random.Random(2)
-    found = WordTokenizer.for_tokenizer(llama2(), 2**19)
+    found = WordTokenizer.for_tokenizer(PlainTokenizer(llama2()), 2**19)
     assert found is not None
     for _ in range(200):
         found.bags([new_words(generator, 50), *CORPUS])
@@ -172,7 +234,9 @@ def test_a_full_table_is_begun_anew_and_what_comes_again_is_learned_again() -> N
 
 def test_threads_may_use_one_at_once() -> None:
     tokenizer = gpt2()
-    found = WordTokenizer.for_tokenizer(tokenizer, 2**18)  # small, so that it is emptied while others read
+    found = WordTokenizer.for_tokenizer(
+        PlainTokenizer(tokenizer), 2**18
+    )  # small, so that it is emptied while others read
     assert found is not None
     faults: list[str] = []
 

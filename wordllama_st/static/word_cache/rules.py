@@ -132,7 +132,7 @@ class WordRules:
 
 def infer_word_rules(tokenizer: Tokenizer) -> WordRules | None:
     """Return the rules by which a tokenizer's texts may be cut; None if there is a doubt."""
-    normalizers, pre_tokenizers = _parts(tokenizer.normalizer), _parts(tokenizer.pre_tokenizer)
+    normalizers, pre_tokenizers = component_parts(tokenizer.normalizer), component_parts(tokenizer.pre_tokenizer)
     kind = type(tokenizer.model).__name__
     if kind not in ("BPE", "WordPiece", "Unigram", "WordLevel") or getattr(tokenizer.model, "dropout", None):
         return None
@@ -166,7 +166,7 @@ def infer_word_rules(tokenizer: Tokenizer) -> WordRules | None:
     return WordRules("", False, _marker(tokenizer, pre_tokenizers), stands_alone)
 
 
-def _parts(component: Any) -> list[dict[str, Any]]:
+def component_parts(component: Any) -> list[dict[str, Any]]:
     """Return the definition of a normalizer or pre-tokenizer, sequences resolved."""
 
     def resolved(definition: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from wordllama_st.static import kernel
+
 #: Bytes of a row, by which words are sorted into the parts of the table, and of the longest word that has one.
 WIDTHS = (16, 32, 64)
 LONGEST = WIDTHS[-1] - 1
@@ -112,9 +114,13 @@ class Tokenized:
     def ids(self) -> TokenIds:
         """Put the ids of all words one behind the other."""
         counts = self.counts.clip(0)
-        positions = np.repeat(self.starts - (counts.cumsum() - counts), counts)
-        positions += np.arange(len(positions))
-        ids: TokenIds = self.pool[positions]
+        ids: TokenIds = np.empty(counts.sum(), np.int32)
+        if kernel is not None:
+            kernel.gather(self.pool, self.starts, counts, ids)
+        else:
+            positions = np.repeat(self.starts - (counts.cumsum() - counts), counts)
+            positions += np.arange(len(positions))
+            self.pool.take(positions, out=ids)
         return ids
 
 
@@ -179,7 +185,8 @@ class _Part:
             winners = pending[first]
             self.starts[slots[winners]] = starts[winners]
             self.counts[slots[winners]] = counts[winners]
-            self.keys[slots[winners]] = rows[winners]
+            self.keys[slots[winners], :-1] = rows[winners, :-1]
+            self.keys[slots[winners], -1] = rows[winners, -1]  # the last, by which a slot counts as used
             self.used += len(winners)
             pending = np.delete(pending, first)
             slots[pending] = (slots[pending] + 1) & (len(self.keys) - 1)
@@ -208,6 +215,16 @@ class WordTable:
     def find(self, words: Words) -> Tokenized:
         """Look words up."""
         starts, counts = np.zeros((2, len(words.starts)), np.int64)
+        if kernel is not None:
+            parts = [self.parts[width] for width in WIDTHS]
+            kernel.find(
+                *(words.buffer, words.starts, words.lengths, self._multipliers),
+                *(part.keys for part in parts),
+                *(part.starts for part in parts),
+                *(part.counts for part in parts),
+                *(starts, counts),
+            )
+            return Tokenized(self.ids, starts, counts)
         counts[words.lengths > LONGEST] = ABSENT
         for width, positions, rows in words.by_width():
             part = self.parts[width]

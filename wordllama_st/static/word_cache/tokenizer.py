@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
+from wordllama_st.static.word_cache.plain import Bags, PlainTokenizer
 from wordllama_st.static.word_cache.rules import PROBES, WordRules, infer_word_rules
 from wordllama_st.static.word_cache.table import ABSENT, LONGEST, NOT_ALONE, Integers, Tokenized, Words, WordTable
 
@@ -37,48 +36,22 @@ _IS_ASCII_SPACE = np.isin(np.arange(256), [9, 10, 11, 12, 13, 32])
 _is_simple = re.compile(r" [^\t-\r ]+").fullmatch
 
 
-@dataclass(frozen=True)
-class Bags:
-    """The token ids of some texts, end to end.
-
-    Attributes:
-        ids: The ids, [n].
-        offsets: Where each text begins, and where the last one ends, [B + 1].
-    """
-
-    ids: npt.NDArray[np.int32]
-    offsets: Integers
-
-
-def plain_bags(tokenizer: Tokenizer, texts: Sequence[str]) -> Bags:
-    """Have the tokenizer itself tokenize texts, on all cores."""
-    lists = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
-    offsets = np.cumsum([0, *map(len, lists)])
-    return Bags(np.fromiter(chain.from_iterable(lists), np.int32, int(offsets[-1])), offsets)
-
-
-def plain_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Have the tokenizer itself tokenize a text."""
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-    return ids
-
-
 class WordTokenizer:
     """A tokenizer that remembers the pieces of texts.
 
     Args:
-        tokenizer: It must neither truncate nor pad.
+        plain: The tokenizer, which must neither truncate nor pad.
         rules: How its texts may be cut.
         max_bytes: The most memory that the pieces may take.
     """
 
-    def __init__(self, tokenizer: Tokenizer, rules: WordRules, max_bytes: int) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, plain: PlainTokenizer, rules: WordRules, max_bytes: int) -> None:
+        self.plain = plain
         self.rules = rules
         self.max_bytes = max_bytes
         self._pieces = rules.pieces
         self._begins_piece = self._marked_tokens()
-        self._newline_tokens = len(plain_ids(tokenizer, "\n")) if rules.cuts_newlines else 0
+        self._newline_tokens = len(plain.ids("\n")) if rules.cuts_newlines else 0
         self._lock = Lock()
         self._mostly_new_batches = 0
         self._table = WordTable(int(max_bytes * (1 - _DICTIONARY_SHARE)))
@@ -87,15 +60,15 @@ class WordTokenizer:
         self._dictionary_bytes = 0
 
     @classmethod
-    def for_tokenizer(cls, tokenizer: Tokenizer, max_bytes: int) -> WordTokenizer | None:
+    def for_tokenizer(cls, plain: PlainTokenizer, max_bytes: int) -> WordTokenizer | None:
         """Return one for a tokenizer that treats pieces one by one; None for any other."""
-        rules = infer_word_rules(tokenizer)
+        rules = infer_word_rules(plain.tokenizer)
         if rules is None:
             return None
-        words = cls(tokenizer, rules, max_bytes)
-        plain = plain_bags(tokenizer, PROBES)
+        words = cls(plain, rules, max_bytes)
+        expected = plain.bags(PROBES).ids.tolist()
         singly = list(chain.from_iterable(map(words.ids, PROBES)))
-        return words if words.bags(PROBES).ids.tolist() == plain.ids.tolist() == singly else None
+        return words if words.bags(PROBES).ids.tolist() == expected == singly else None
 
     @property
     def nbytes(self) -> int:
@@ -114,7 +87,7 @@ class WordTokenizer:
             except KeyError:
                 return _joined(pieces, self._learn_pieces(pieces))
         except TypeError:  # there is a piece that does not stand alone, and has None
-            return plain_ids(self.tokenizer, text)
+            return self.plain.ids(text)
 
     def _learn_pieces(self, pieces: list[str]) -> Mapping[str, list[int] | None]:
         """Tokenize the pieces that the dictionary lacks, and enter them if they fit.
@@ -152,7 +125,7 @@ class WordTokenizer:
         if len(absent):
             first, inverse = table.distinct(words.at(absent))
             if not self._is_worth_learning(len(first), len(starts)):
-                return plain_bags(self.tokenizer, texts)
+                return self.plain.bags(texts)
             new_words = words.at(absent[first])
             new = self._tokenize(new_words.texts())
             with self._lock:
@@ -176,7 +149,7 @@ class WordTokenizer:
         if not len(odd_pieces):
             return tokenized
         odd = np.unique(np.searchsorted(firsts, odd_pieces, side="right") - 1)
-        whole = plain_bags(self.tokenizer, [texts[index] for index in odd.tolist()])
+        whole = self.plain.bags([texts[index] for index in odd.tolist()])
         for index in odd.tolist():
             tokenized.counts[firsts[index] : firsts[index + 1]] = 0
         return tokenized.replaced(firsts[odd], Tokenized(whole.ids, whole.offsets[:-1], np.diff(whole.offsets)))
@@ -210,7 +183,7 @@ class WordTokenizer:
     def _tokenize_together(self, pieces: Sequence[str]) -> Tokenized:
         """Tokenize many simple pieces as one text; NOT_ALONE where its tokens do not tell where each piece begins."""
         groups = [pieces[start : start + _GROUP] for start in range(0, len(pieces), _GROUP)]
-        bags = plain_bags(self.tokenizer, ["".join(group)[len(self.rules.prefix) :] for group in groups])
+        bags = self.plain.bags(["".join(group)[len(self.rules.prefix) :] for group in groups])
         begins = np.flatnonzero(self._begins_piece[bags.ids])
         begun = np.diff(np.searchsorted(begins, bags.offsets))
         expected = np.array([len(group) for group in groups], np.int64)
@@ -224,13 +197,13 @@ class WordTokenizer:
     def _tokenize_singly(self, pieces: Sequence[str]) -> Tokenized:
         """Tokenize each piece as a text."""
         texts, before = zip(*map(self._text_of, pieces), strict=True)
-        bags = plain_bags(self.tokenizer, texts)
+        bags = self.plain.bags(texts)
         return Tokenized(bags.ids, bags.offsets[:-1] + before, np.diff(bags.offsets) - before)
 
     def _piece_ids(self, piece: str) -> list[int] | None:
         """Tokenize a piece; None if it does not stand alone."""
         text, before = self._text_of(piece) if self.rules.stands_alone(piece) else ("", 1)
-        return plain_ids(self.tokenizer, text)[before:] if text else None
+        return self.plain.ids(text)[before:] if text else None
 
     def _text_of(self, piece: str) -> tuple[str, int]:
         """Return a text whose tokens are some others, their number, and the piece's; an empty one if there is none."""
@@ -241,7 +214,7 @@ class WordTokenizer:
 
     def _marked_tokens(self) -> npt.NDArray[np.bool_]:
         """Find the tokens that begin with the marker: for each id whether it is one of theirs, [V]."""
-        vocabulary = self.tokenizer.get_vocab(with_added_tokens=True)
+        vocabulary = self.plain.tokenizer.get_vocab(with_added_tokens=True)
         marked = np.zeros(max(vocabulary.values(), default=-1) + 1, np.bool_)
         if self.rules.marker is not None:
             marked[[token_id for token, token_id in vocabulary.items() if token.startswith(self.rules.marker)]] = True

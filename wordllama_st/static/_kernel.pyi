@@ -1,0 +1,16 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+def find(text: bytes, /, *arrays: NDArray[Any]) -> None: ...
+def gather(pool: NDArray[Any], starts: NDArray[Any], counts: NDArray[Any], ids: NDArray[Any], /) -> None: ...
+def sum_rows(
+    table: NDArray[Any],
+    dim: int,
+    is_int8: bool,
+    columns: NDArray[Any],
+    ends: NDArray[Any],
+    scales: NDArray[Any] | None,
+    sums: NDArray[Any],
+    /,
+) -> None: ...

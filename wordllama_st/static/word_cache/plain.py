@@ -1,0 +1,126 @@
+"""Tokenization of whole texts, without the look-up: by tokenizers, or by gigatoken where that gives the same ids.
+
+gigatoken (https://github.com/marcelroed/gigatoken) runs byte-pair encoding several times as fast. It takes a fifth of a
+second to import, so it is loaded when a process has tokenized some megabytes. Its ids differ from those of tokenizers
+where an added token has conditions, such as standing as a word of its own, and where texts are normalized, by another
+version of Unicode. Such tokenizers are left to tokenizers, as is every kind that gigatoken refuses, and one that
+differs on a probe.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from wordllama_st.errors import reason
+from wordllama_st.static.word_cache.rules import PROBES, component_parts
+from wordllama_st.static.word_cache.table import Integers
+
+logger = logging.getLogger(__name__)
+
+#: Characters after which gigatoken is worth its import.
+WORTH_LOADING = 2**21
+#: Characters after which gigatoken is loaded anew, since it keeps every word that it has seen.
+KEPT = 2**25
+
+
+@dataclass(frozen=True)
+class Bags:
+    """The token ids of some texts, end to end.
+
+    Attributes:
+        ids: The ids, [n].
+        offsets: Where each text begins, and where the last one ends, [B + 1].
+    """
+
+    ids: npt.NDArray[np.int32]
+    offsets: Integers
+
+
+class PlainTokenizer:
+    """A tokenizer that is asked for token ids alone.
+
+    Args:
+        tokenizer: It must neither truncate nor pad.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._lock = Lock()  # gigatoken's tokenizers are for one thread at a time
+        self._characters = 0
+        self._gigatoken: Any = None
+        self._may_load = True
+
+    def ids(self, text: str) -> list[int]:
+        """Tokenize a text."""
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def bags(self, texts: Sequence[str]) -> Bags:
+        """Tokenize texts."""
+        if self._may_load:
+            self._characters += sum(map(len, texts))
+            if self._characters > WORTH_LOADING:
+                with self._lock:
+                    arrays = self._arrays(texts)
+                if arrays is not None:
+                    offsets = np.cumsum([0, *map(len, arrays)])
+                    return Bags(np.concatenate([*arrays, np.empty(0, np.uint32)]).astype(np.int32), offsets)
+        lists = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        offsets = np.cumsum([0, *map(len, lists)])
+        return Bags(np.fromiter(chain.from_iterable(lists), np.int32, int(offsets[-1])), offsets)
+
+    def _arrays(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]] | None:
+        """Tokenize texts by gigatoken; None if it is not for this tokenizer."""
+        try:
+            if self._gigatoken is None or self._characters > KEPT:
+                self._gigatoken = load_gigatoken(self.tokenizer) if self._may_load else None
+                self._may_load = self._gigatoken is not None
+                self._characters = WORTH_LOADING
+            return None if self._gigatoken is None else list(map(self._gigatoken.encode, texts))
+        except TypeError:  # a text that is none, which tokenizers tells by another error
+            return None
+        except BaseException as error:  # a Rust panic is no Exception
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            logger.info("gigatoken failed on a text, and tokenizers goes on: %s", reason(error))
+            self._gigatoken, self._may_load = None, False
+            return None
+
+
+def load_gigatoken(tokenizer: Tokenizer) -> Any | None:
+    """Load a tokenizer in gigatoken; None if that is not installed, or may give other ids."""
+    added = tokenizer.get_added_tokens_decoder().values()
+    if type(tokenizer.model).__name__ != "BPE" or any(
+        token.single_word or token.lstrip or token.rstrip for token in added
+    ):
+        return None
+    normalizers = component_parts(tokenizer.normalizer)
+    if any(part["type"] not in ("Prepend", "Replace") for part in normalizers):
+        return None
+    if normalizers and any(token.normalized for token in added):
+        return None
+    try:
+        from gigatoken import Tokenizer as Gigatoken
+    except ImportError:
+        return None
+    try:
+        found = Gigatoken.from_json(tokenizer.to_str())
+        expected = [encoding.ids for encoding in tokenizer.encode_batch_fast(PROBES, add_special_tokens=False)]
+        if [found.encode(text).tolist() for text in PROBES] == expected:
+            return found
+        cause: object = "its ids differ"
+    except BaseException as error:  # a Rust panic is no Exception
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        cause = reason(error)
+    logger.info("tokenizers, and not gigatoken, tokenizes for this model: %s", cause)
+    return None
