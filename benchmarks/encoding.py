@@ -140,6 +140,83 @@ def all_new(others: dict[str, Encode]) -> None:
     report("3,000 texts of 40 words that nobody has seen before", times, 3000, "texts")
 
 
+def families(texts: list[str]) -> None:
+    """Tables over tokenizers of each family, trained on the texts, beside model2vec: warm, first and all words new."""
+    from model2vec import StaticModel
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    from wordllama_st.static.table import StaticTable
+
+    llama3 = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    split = pre_tokenizers.Split(Regex(llama3), "isolated")
+    byte_level = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
+    made: dict[str, tuple[Any, Any, Any, Any]] = {
+        "byte-level BPE (Llama 3's pattern)": (models.BPE(), None, byte_level, trainers.BpeTrainer),
+        "WordPiece (BERT)": (
+            models.WordPiece(unk_token="[UNK]"), normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer(),
+            trainers.WordPieceTrainer,
+        ),
+        "Unigram (T5)": (
+            models.Unigram(), normalizers.NFKC(), pre_tokenizers.Metaspace(), trainers.UnigramTrainer,
+        ),
+    }  # fmt: skip
+    unknown = {trainers.WordPieceTrainer: "[UNK]", trainers.UnigramTrainer: "<unk>"}
+    tokenizers = {"SentencePiece BPE (Llama 2)": StaticEncoder.from_pretrained(MODEL).tokenizer}
+    for name, (model, normalizer, pre_tokenizer, trainer) in made.items():
+        tokenizer = Tokenizer(model)
+        tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+        options: dict[str, Any] = {"vocab_size": 30_000, "show_progress": False}
+        if trainer in unknown:
+            options["special_tokens"] = [unknown[trainer]]
+        if trainer is trainers.UnigramTrainer:
+            options["unk_token"] = unknown[trainer]
+        if trainer is trainers.BpeTrainer:
+            options["initial_alphabet"] = pre_tokenizers.ByteLevel.alphabet()
+        tokenizer.train_from_iterator(texts, trainer(**options))
+        tokenizers[name] = tokenizer
+    print(f"\n{'Faster than model2vec, by family of tokenizer':<46}{'warm':>22}{'first batch':>22}{'new words':>22}")
+    generator = random.Random(1)
+    for name, tokenizer in tokenizers.items():
+        size = tokenizer.get_vocab_size()
+        weight = np.random.default_rng(0).standard_normal((size, 256)).astype(np.float32)
+        static = StaticModel(weight, copy.deepcopy(tokenizer), max_length=None)
+        warm = StaticEncoder(StaticTable(weight, tokenizer))
+        for _ in range(2):
+            warm.encode(texts)
+        strange = StaticEncoder(StaticTable(weight, tokenizer))
+        for _ in range(3):
+            strange.encode(made_up(3000, 40, generator))
+        cells = []
+        for kind in ("warm", "first", "new"):
+            ratios = []
+            for _ in range(ROUNDS):
+                given = made_up(3000, 40, generator) if kind == "new" else texts
+                first = StaticEncoder(StaticTable(weight, tokenizer))
+                ours = {"warm": warm, "first": first, "new": strange}[kind]
+                mine = seconds(partial(ours.encode, given))
+                ratios.append(seconds(partial(static.encode, given)) / mine)
+            cells.append(f"{median(ratios):>8.2f}x ({min(ratios):.2f}-{max(ratios):.2f})")
+        print(f"  {name:<44}" + "".join(f"{cell:>22}" for cell in cells))
+
+
+def limit(texts: list[str]) -> None:
+    """What reading the rows alone takes at the speed at which the machine reads memory."""
+    encoder = StaticEncoder.from_pretrained(MODEL)
+    encoder.encode(texts)
+    tokens = sum(len(encoding.ids) for encoding in encoder.tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+    size = tokens * encoder.dim * 4
+    memory = np.ones(2**26, np.float32)
+    bandwidth = memory.nbytes / min(seconds(memory.sum) for _ in range(7))
+    took = median(seconds(partial(encoder.encode, texts)) for _ in range(ROUNDS))
+    print(
+        f"\nLimit: {size / 1e6:.0f} MB of rows at {bandwidth / 1e9:.1f} GB/s of this core's memory are "
+        f"{1e3 * size / bandwidth:.0f} ms; encoding took {1e3 * took:.0f} ms, and the rows are in its cache"
+    )
+
+
 def queries(texts: list[str], others: dict[str, Encode]) -> None:
     """One text at a time."""
     cut = [text[:QUERY_CHARACTERS] for text in texts[:QUERIES]]
@@ -309,6 +386,8 @@ def main() -> None:
     speeds = batches(texts, others)
     queries(texts, others)
     all_new(others)
+    families(texts)
+    limit(texts)
     documents(texts, others)
     first_vectors()
     small_tables(texts, options.similarity)

@@ -115,12 +115,15 @@ class WordRules:
         marker: The character that stands for a space in tokens. The first token of a piece that begins with a space
             begins with it, and no other does if the piece has no other space. None if there is no such character.
         stands_alone: Whether a piece has the tokens in a text that it has by itself.
+        continuation: What every token but the first of a piece of letters and digits of ASCII begins with, as ``##`` of
+            WordPiece. None if there is no such prefix.
     """
 
     prefix: str
     cuts_newlines: bool
     marker: str | None
     stands_alone: Callable[[str], bool]
+    continuation: str | None = None
 
     @property
     def pieces(self) -> re.Pattern[str]:
@@ -163,7 +166,8 @@ def infer_word_rules(tokenizer: Tokenizer) -> WordRules | None:
         # Behind white space of ASCII there is no cut: with such a piece, the text ends.
         return piece[-1] in _ASCII_SPACES or not (_holds_a_space(piece[-1]) or _holds_a_space(normalized[-1]))
 
-    return WordRules("", False, _marker(tokenizer, pre_tokenizers), stands_alone)
+    continuation = getattr(tokenizer.model, "continuing_subword_prefix", None) if kind == "WordPiece" else None
+    return WordRules("", False, _marker(tokenizer, pre_tokenizers), stands_alone, continuation)
 
 
 def component_parts(component: Any) -> list[dict[str, Any]]:

@@ -34,6 +34,8 @@ _NEWLINE, _SPACE = 10, 32
 _IS_ASCII_SPACE = np.isin(np.arange(256), [9, 10, 11, 12, 13, 32])
 #: A piece that has one space, at its beginning: its first token is known by that.
 _is_simple = re.compile(r" [^\t-\r ]+").fullmatch
+#: One in which no tokenizer separates anything, so that its first token is the only one that continues no other.
+_is_alphanumeric = re.compile(r" [A-Za-z0-9]+").fullmatch
 
 
 class WordTokenizer:
@@ -172,7 +174,8 @@ class WordTokenizer:
         """Tokenize pieces, those that allow it many at a time."""
         tokenized = Tokenized(np.empty(0, np.int32), np.zeros(len(pieces), np.int64), np.full(len(pieces), NOT_ALONE))
         alone = [index for index, piece in enumerate(pieces) if self.rules.stands_alone(piece)]
-        simple = [index for index in alone if self.rules.marker and _is_simple(pieces[index])]
+        is_simple = _is_simple if self.rules.marker else _is_alphanumeric if self.rules.continuation else None
+        simple = [index for index in alone if is_simple and is_simple(pieces[index])]
         if simple:
             tokenized = tokenized.replaced(simple, self._tokenize_together([pieces[index] for index in simple]))
         single = [index for index in alone if tokenized.counts[index] == NOT_ALONE]
@@ -213,11 +216,12 @@ class WordTokenizer:
         return (f"\n{piece}", self._newline_tokens) if self.rules.cuts_newlines else ("", 1)
 
     def _marked_tokens(self) -> npt.NDArray[np.bool_]:
-        """Find the tokens that begin with the marker: for each id whether it is one of theirs, [V]."""
+        """Find the tokens that a simple piece begins with: for each id whether it is one of theirs, [V]."""
         vocabulary = self.plain.tokenizer.get_vocab(with_added_tokens=True)
         marked = np.zeros(max(vocabulary.values(), default=-1) + 1, np.bool_)
-        if self.rules.marker is not None:
-            marked[[token_id for token, token_id in vocabulary.items() if token.startswith(self.rules.marker)]] = True
+        marker, continuation = self.rules.marker, self.rules.continuation
+        for token, token_id in vocabulary.items():
+            marked[token_id] = token.startswith(marker) if marker else not token.startswith(continuation or "")
         return marked
 
 
