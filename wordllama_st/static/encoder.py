@@ -179,19 +179,18 @@ class StaticEncoder:
             raise ArgumentError(f"A batch has one text at least, not {batch_size}.")
         front = self.table.prompt_text(prompt_name) if prompt is None else prompt
         texts = [sentences] if isinstance(sentences, str) else _checked_texts(sentences)
-        if front:
-            texts = [front + text for text in texts]
+        texts = [front + text for text in texts] if front else texts
         try:
-            found = self._encode(texts, batch_size, show_progress_bar, num_threads)
+            embeddings = self._encode(texts, batch_size, show_progress_bar, num_threads)
         except (UnicodeEncodeError, TypeError):
             _check_characters(texts)
             raise
-        embeddings = found[0] if isinstance(sentences, str) else np.asarray(found).reshape(-1, self.dim)
-        if self.table.normalize:
-            embeddings = normalized(embeddings)
-        if truncate_dim is not None and truncate_dim < self.dim:
+        embeddings = embeddings[0] if isinstance(sentences, str) else embeddings
+        embeddings = normalized(embeddings) if self.table.normalize else embeddings
+        is_cut = truncate_dim is not None and truncate_dim < self.dim
+        if is_cut:
             embeddings = embeddings[..., :truncate_dim]
-        if normalize_embeddings:
+        if normalize_embeddings and (is_cut or not self.table.normalize):
             embeddings = normalized(embeddings)
         result = quantize_embeddings(embeddings, precision)
         return result if result.base is None else result.copy()
@@ -301,12 +300,14 @@ class StaticEncoder:
 
     def _encode(
         self, texts: Sequence[str], batch_size: int, show_progress_bar: bool | None, num_threads: int | None
-    ) -> Vectors | list[Vectors]:
+    ) -> Vectors:
+        vectors = np.empty((len(texts), self.dim), np.float32)
         if len(texts) <= _FEW and max(map(len, texts), default=0) <= LONG_TEXT:
             # Casting the whole table is not worth it for a few texts; but if it has been done, these need no casting.
             table = self.__dict__.get("_batch_table", self.table)
-            return [mean_vector(table, self._ids(text)) for text in texts]
-        vectors = np.empty((len(texts), self.dim), np.float32)
+            for index, text in enumerate(texts):
+                vectors[index] = mean_vector(table, self._ids(text))
+            return vectors
         words = self._words_if_worth_it(sum(map(len, texts)))
 
         def encode_batch(start: int) -> int:
