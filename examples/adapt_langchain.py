@@ -11,7 +11,6 @@ adds the ranks of both searches; LlamaIndex and LanceDB add scores, which finds 
 from __future__ import annotations
 
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_huggingface import HuggingFaceEmbeddings
 from langchain_wordllama import WordLlamaEmbeddings, texts_and_vectors
-from retrieval import Score, corpus, make_parser, minilm_path, score, score_table, stem_words
+from retrieval import Score, Stopwatch, corpus, make_parser, minilm_path, score_search, score_table, stem_words
 
 from wordllama_st import adapt
 
@@ -43,41 +42,44 @@ def main() -> None:
         model=str(minilm_path()), model_kwargs={"device": "cpu"}, encode_kwargs={"normalize_embeddings": True}
     )
 
-    def fill(name: str, embeddings: Embeddings) -> Chroma:
-        start = time.perf_counter()
-        store = Chroma.from_documents(documents, embeddings, collection_name=name, collection_configuration=BY_COSINE)
-        print(f"indexed with {name:<12} {time.perf_counter() - start:8.1f} s")
-        return store
+    def fill(name: str, embeddings: Embeddings) -> tuple[Chroma, float]:
+        with Stopwatch() as filling:
+            store = Chroma.from_documents(
+                documents, embeddings, collection_name=name, collection_configuration=BY_COSINE
+            )
+        return store, filling.seconds
 
     with tempfile.TemporaryDirectory() as directory:
-        store = fill("MiniLM", minilm)
-        start = time.perf_counter()
-        texts, vectors = texts_and_vectors(store)
-        adapt(minilm_path(), texts, Path(directory, "queries"), vectors=vectors)
-        print(f"adapted to it             {time.perf_counter() - start:8.1f} s")
+        store, indexing = fill("MiniLM", minilm)
+        with Stopwatch() as adapting:
+            texts, vectors = texts_and_vectors(store)
+            adapt(minilm_path(), texts, Path(directory, "queries"), vectors=vectors)
         queries = WordLlamaEmbeddings(model=Path(directory, "queries"), documents=minilm)
         both_sides = WordLlamaEmbeddings(model=Path(directory, "queries"))
     queries.check_store(store)
     stores = {
         "released, both sides": fill("released", WordLlamaEmbeddings()),
         "adapted, both sides": fill("adapted", both_sides),
-        "adapted queries, MiniLM's index": Chroma("MiniLM", queries, collection_configuration=BY_COSINE),
-        "MiniLM": store,
+        "adapted queries, MiniLM's index": (Chroma("MiniLM", queries, collection_configuration=BY_COSINE), indexing),
+        "MiniLM": (store, indexing),
     }
-    bm25 = BM25Retriever.from_documents(documents, preprocess_func=stem_words, k=k)
+    with Stopwatch() as stemming:
+        bm25 = BM25Retriever.from_documents(documents, preprocess_func=stem_words, k=k)
 
-    def scored(name: str, retriever: BaseRetriever) -> Score:
+    def scored(name: str, retriever: BaseRetriever, seconds: float) -> Score:
         def search(question: str, k: int) -> list[str]:
             return [found.metadata["id"] for found in retriever.invoke(question)[:k]]
 
-        return score(name, docstrings, lambda passages: search, k)
+        return score_search(name, docstrings, search, k, seconds)
 
-    scores = [scored("BM25", bm25)]
-    for name, filled in stores.items():
+    scores = [scored("BM25", bm25, stemming.seconds)]
+    for name, (filled, seconds) in stores.items():
         by_vector = filled.as_retriever(search_kwargs={"k": k})
-        scores.append(scored(name, by_vector))
-        scores.append(scored(f"{name}, with BM25", EnsembleRetriever(retrievers=[by_vector, bm25], weights=[0.6, 0.4])))
-    print(f"\n{len(documents):,} passages, {len(docstrings.questions)} questions\n\n{score_table(scores, k)}")
+        both = EnsembleRetriever(retrievers=[by_vector, bm25], weights=[0.6, 0.4])
+        scores.append(scored(name, by_vector, seconds))
+        scores.append(scored(f"{name}, with BM25", both, seconds + stemming.seconds))
+    print(f"{len(documents):,} passages, {len(docstrings.questions)} questions; adaptation {adapting.seconds:.0f} s\n")
+    print(score_table(scores, k))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import time
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
@@ -29,7 +28,7 @@ from llama_index.embeddings.huggingface import HuggingFaceEmbedding
 from llama_index.embeddings.wordllama import WordLlamaEmbedding, texts_and_vectors
 from llama_index.retrievers.bm25 import BM25Retriever
 from llama_index.vector_stores.chroma import ChromaVectorStore
-from retrieval import STEMMER, Score, corpus, make_parser, minilm_path, score, score_table
+from retrieval import STEMMER, Score, Stopwatch, corpus, make_parser, minilm_path, score_search, score_table
 
 from wordllama_st import adapt
 
@@ -46,39 +45,38 @@ def main() -> None:
     def nodes() -> list[TextNode]:
         return [TextNode(id_=passage.id, text=passage.text) for passage in docstrings.passages]
 
-    def fill(name: str, embedding: BaseEmbedding) -> VectorStoreIndex:
-        start = time.perf_counter()
+    def fill(name: str, embedding: BaseEmbedding) -> tuple[VectorStoreIndex, float]:
         collection = client.create_collection(name, configuration={"hnsw": {"space": "cosine"}})
         storage = StorageContext.from_defaults(vector_store=ChromaVectorStore(chroma_collection=collection))
-        index = VectorStoreIndex(nodes(), storage_context=storage, embed_model=embedding)
-        print(f"indexed with {name:<12} {time.perf_counter() - start:8.1f} s")
-        return index
+        with Stopwatch() as filling:
+            index = VectorStoreIndex(nodes(), storage_context=storage, embed_model=embedding)
+        return index, filling.seconds
 
     with tempfile.TemporaryDirectory() as directory:
-        index = fill("MiniLM", minilm)
-        start = time.perf_counter()
-        texts, vectors = texts_and_vectors(index)
-        adapt(minilm_path(), texts, Path(directory, "queries"), vectors=vectors)
-        print(f"adapted to it             {time.perf_counter() - start:8.1f} s")
+        index, indexing = fill("MiniLM", minilm)
+        with Stopwatch() as adapting:
+            texts, vectors = texts_and_vectors(index)
+            adapt(minilm_path(), texts, Path(directory, "queries"), vectors=vectors)
         queries = WordLlamaEmbedding(Path(directory, "queries"), documents=minilm)
         both_sides = WordLlamaEmbedding(Path(directory, "queries"))
     queries.check_store(index)
     indexes = {
         "released, both sides": fill("released", WordLlamaEmbedding()),
         "adapted, both sides": fill("adapted", both_sides),
-        "adapted queries, MiniLM's index": VectorStoreIndex.from_vector_store(index.vector_store, queries),
-        "MiniLM": index,
+        "adapted queries, MiniLM's index": (VectorStoreIndex.from_vector_store(index.vector_store, queries), indexing),
+        "MiniLM": (index, indexing),
     }
-    bm25 = BM25Retriever.from_defaults(nodes=nodes(), similarity_top_k=k, stemmer=STEMMER, language="en")
+    with Stopwatch() as stemming:
+        bm25 = BM25Retriever.from_defaults(nodes=nodes(), similarity_top_k=k, stemmer=STEMMER, language="en")
 
-    def scored(name: str, retriever: BaseRetriever) -> Score:
+    def scored(name: str, retriever: BaseRetriever, seconds: float) -> Score:
         def search(question: str, k: int) -> list[str]:
             return [found.node.node_id for found in retriever.retrieve(question)[:k]]
 
-        return score(name, docstrings, lambda passages: search, k)
+        return score_search(name, docstrings, search, k, seconds)
 
-    scores = [scored("BM25", bm25)]
-    for name, filled in indexes.items():
+    scores = [scored("BM25", bm25, stemming.seconds)]
+    for name, (filled, seconds) in indexes.items():
         by_vector = filled.as_retriever(similarity_top_k=k)
         fused = QueryFusionRetriever(
             [by_vector, bm25],
@@ -89,9 +87,11 @@ def main() -> None:
             similarity_top_k=k,
             use_async=False,
         )
-        scores += [scored(name, by_vector), scored(f"{name}, with BM25", fused)]
-    questions = len(docstrings.questions)
-    print(f"\n{len(docstrings.passages):,} passages, {questions} questions\n\n{score_table(scores, k)}")
+        scores.append(scored(name, by_vector, seconds))
+        scores.append(scored(f"{name}, with BM25", fused, seconds + stemming.seconds))
+    passages, questions = len(docstrings.passages), len(docstrings.questions)
+    print(f"{passages:,} passages, {questions} questions; adaptation {adapting.seconds:.0f} s\n")
+    print(score_table(scores, k))
 
 
 if __name__ == "__main__":

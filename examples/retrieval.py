@@ -15,6 +15,7 @@ summary line above it, which is not part of the passage, so that the right answe
     score(name: str, corpus: Corpus, index, k: int, embedding: Stopwatch | None = None) -> Score
         index(passages: Sequence[Passage]) -> search              indexing is timed; embedding is timed within it
         search(question: str, k: int) -> list[str]                ids of passages, best first
+    score_search(name, corpus, search, k, indexing: float, embedding: float | None = None) -> Score
     score_table(scores: Sequence[Score], k: int) -> str
     speed_up(ours: Score, theirs: Score) -> str                   how much faster indexing is than with MiniLM
 
@@ -198,10 +199,22 @@ def score(
     with Stopwatch() as indexing:
         search = index(corpus.passages)
     embedded = None if embedding is None else embedding.seconds
+    return score_search(name, corpus, search, k, indexing.seconds, embedded)
+
+
+def score_search(
+    name: str,
+    corpus: Corpus,
+    search: Callable[[str, int], list[str]],
+    k: int,
+    indexing: float,
+    embedding: float | None = None,
+) -> Score:
+    """Search for all questions, and time that; indexing took so many seconds, and embedding so many of these."""
     with Stopwatch() as querying:
         results = [search(question.text, k) for question in corpus.questions]
     recall = recall_at_k(results, [question.passage_id for question in corpus.questions], k)
-    return Score(name, recall, indexing.seconds, embedded, querying.seconds / len(corpus.questions))
+    return Score(name, recall, indexing, embedding, querying.seconds / len(corpus.questions))
 
 
 def score_table(scores: Sequence[Score], k: int) -> str:
