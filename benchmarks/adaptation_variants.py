@@ -291,7 +291,7 @@ def weighted_queries(model: SentenceTransformer, texts: Sequence[str], exponent:
 
 def int8(vectors: Vectors) -> Vectors:
     """Round vectors to 255 steps in the range of each dimension."""
-    largest = np.abs(vectors).max(axis=0)
+    largest = np.abs(vectors).max(axis=0).clip(1e-6)
     return np.rint(vectors / largest * 127) / 127 * largest
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,8 @@ def make_index(texts: Sequence[str], vectors: npt.NDArray[Any], *, dim: int, hol
         raise ArgumentError("The vectors are all alike, so that nothing can be learned from them.")
     axes = principal_axes(unit for _, unit in unit_chunks(vectors, sample(numbers, SAMPLE, seed)))
     leading = np.ascontiguousarray(axes[:, :dim])
-    components = np.empty((len(numbers), leading.shape[1]), np.float16)
+    with TemporaryFile() as file:  # of a million documents, they are half a gigabyte
+        components = np.memmap(file, np.float16, "w+", shape=(len(numbers), leading.shape[1]))
     for start, unit in unit_chunks(vectors, numbers):
         components[start : start + CHUNK] = unit @ leading
     count = min(MAX_HELD_OUT, max(1, round(hold_out * len(numbers))))
