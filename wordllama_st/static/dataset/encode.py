@@ -6,11 +6,11 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -21,8 +21,8 @@ from wordllama_st.static.dataset.embedding import EmbedTexts, StoredPrecision
 from wordllama_st.static.dataset.inputs import InputFile, find_inputs
 from wordllama_st.static.dataset.output import Manifest, Part, part_path, read_part, write_part
 from wordllama_st.static.dataset.reading import (
+    Chunk,
     Outline,
-    Rows,
     choose_text_column,
     read_outline,
     read_rows,
@@ -139,6 +139,7 @@ class _Run:
     def __init__(self, out: Path, manifest: Manifest, schema: pa.Schema, embed: EmbedTexts, *, skip: bool) -> None:
         self._out, self._manifest, self._schema, self._embed, self._skip = out, manifest, schema, embed, skip
         self._skipped = {file.name: file.rows for file in manifest.skipped}
+        self._there = frozenset(os.listdir(out))
 
     def encode(
         self, files: Sequence[InputFile], rows: int, num_threads: int | None, show: bool
@@ -171,9 +172,9 @@ class _Run:
                 collect(threads, _WAITING_BYTES - table.nbytes)
                 waiting[pool.submit(self._write, number, table)] = table.nbytes
             collect(0, 0)
-        return sorted([*found, *written], key=lambda part: part.name), len(found)
+        return sorted([*found, *written], key=lambda part: (len(part.name), part.name)), len(found)
 
-    def _rows(self, files: Iterable[InputFile]) -> Iterator[Rows]:
+    def _rows(self, files: Iterable[InputFile]) -> Iterator[Chunk]:
         """Read the rows of all files up to where they are damaged."""
         position = 0
         for file in files:
@@ -186,10 +187,10 @@ class _Run:
                 return all(map(self._is_there, range(first, last + 1)))
 
             try:
-                for rows in read_rows(file, self._schema, self._embed.text_column, is_done):
-                    count = rows.count if limit is None else min(rows.count, limit - (position - begin))
+                for chunk in read_rows(file, self._schema, self._embed.text_column, is_done):
+                    count = chunk.rows if limit is None else min(chunk.rows, limit - (position - begin))
                     position += count
-                    yield rows if count == rows.count else Rows(count, rows.table and rows.table.slice(0, count))
+                    yield Chunk(count, None if chunk.table is None else chunk.table.slice(0, count))
                     if limit is not None and position - begin == limit:
                         break
             except DatasetError as error:
@@ -200,7 +201,7 @@ class _Run:
                 self._manifest.save()
 
     def _is_there(self, number: int) -> bool:
-        return part_path(self._out, number).exists()
+        return part_path(self._out, number).name in self._there
 
     def _find_ranges(self, table: pa.Table) -> None:
         """Find the ranges for 8 bits in the first part; a run that is taken up has them."""
@@ -235,24 +236,24 @@ def _outlines(files: Iterable[InputFile], *, skip: bool) -> tuple[list[tuple[Inp
     return outlines, damaged
 
 
-def _cut(stream: Iterable[Rows], is_there: Any) -> Iterator[tuple[int, pa.Table | None]]:
+def _cut(stream: Iterable[Chunk], is_there: Callable[[int], bool]) -> Iterator[tuple[int, pa.Table | None]]:
     """Cut rows into numbered parts; one that is there has no table, and its rows are let go."""
     held: list[pa.Table] = []
-    position = 0
-    for rows in stream:
+    position, there = 0, False
+    for chunk in stream:
         offset = 0
-        while offset < rows.count:
+        while offset < chunk.rows:
             number, within = divmod(position, output.PART_ROWS)
             if not within:
                 there = is_there(number)
-            count = min(rows.count - offset, output.PART_ROWS - within)
-            if not there and rows.table is not None:
-                held.append(rows.table.slice(offset, count))
+            count = min(chunk.rows - offset, output.PART_ROWS - within)
+            if not there and chunk.table is not None:
+                held.append(chunk.table.slice(offset, count))
             offset, position = offset + count, position + count
             if not position % output.PART_ROWS:
                 yield number, None if there else pa.concat_tables(held)
                 held = []
-    if number_left := position % output.PART_ROWS:
+    if position % output.PART_ROWS:
         yield position // output.PART_ROWS, None if there else pa.concat_tables(held)
 
 

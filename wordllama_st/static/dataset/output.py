@@ -73,7 +73,7 @@ class Manifest:
         names = os.listdir(out) if out.is_dir() else []
         for name in filter(_is_partial, names):
             (out / name).unlink()  # of a run that was killed
-        if overwrite:
+        if overwrite and _MANIFEST in names and '"part_rows"' in path.read_text(encoding="utf-8"):
             for name in [*filter(_is_part, names), _MANIFEST]:  # so that parts always have a manifest
                 (out / name).unlink(missing_ok=True)
             names = os.listdir(out) if out.is_dir() else []

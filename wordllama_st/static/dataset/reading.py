@@ -23,10 +23,10 @@ BLOCK_BYTES = 8 * 2**20
 _READ_ROWS = 2**13
 
 
-class Rows(NamedTuple):
+class Chunk(NamedTuple):
     """Consecutive rows of a file; without a table if they were skipped without being read."""
 
-    count: int
+    rows: int
     table: pa.Table | None
 
 
@@ -104,7 +104,7 @@ def choose_text_column(schema: pa.Schema, named: str | None) -> str:
 
 def read_rows(
     file: InputFile, schema: pa.Schema, text_column: str, is_done: Callable[[int, int], bool]
-) -> Iterator[Rows]:
+) -> Iterator[Chunk]:
     """Read the rows of a file with the columns of a schema; nulls where the file lacks one.
 
     Args:
@@ -122,16 +122,16 @@ def read_rows(
             for group in range(parquet.num_row_groups):
                 count = parquet.metadata.row_group(group).num_rows
                 if is_done(position, position + count):
-                    yield Rows(count, None)
+                    yield Chunk(count, None)
                 else:
                     for batch in parquet.iter_batches(_READ_ROWS, row_groups=[group]):
                         table = _with_columns(batch, schema)
                         table.column(text_column).validate(full=True)  # readers trust that it is UTF-8
-                        yield Rows(batch.num_rows, table)
+                        yield Chunk(batch.num_rows, table)
                 position += count
         elif file.size:
             for batch in _parsed(file, stream, schema):
-                yield Rows(batch.num_rows, _with_columns(batch, schema))
+                yield Chunk(batch.num_rows, _with_columns(batch, schema))
 
 
 def _parsed(file: InputFile, stream: Any, schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:
@@ -225,7 +225,7 @@ def _damage_named(file: InputFile) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DatasetError(
-            f"{file.name} is damaged: {reason(error)[:200]}. Write it anew, or leave it out with --on-error skip."
+            f"{file.name} cannot be read: {reason(error)[:200]} Mend it, or leave it out with --on-error skip."
         ) from error
 
 

@@ -44,7 +44,9 @@ class EncodingReport:
     def __str__(self) -> str:
         found = f", {self.found:,} of them from an earlier run" if self.found else ""
         nulls = f", {self.null_texts:,} of them without a text" if self.null_texts else ""
-        done = f"Encoded in {self.seconds:.0f} s" if self.found < self.parts else "Finished before: nothing was left to do"
+        done = (
+            f"Encoded in {self.seconds:.0f} s" if self.found < self.parts else "Finished before: nothing was left to do"
+        )
         lines = [f"Rows        {self.rows:,}{nulls}", f"Parts       {self.parts:,} in {self.path}{found}", done]
         return "\n".join(
             [*lines, *(f"Skipped after {file.rows:,} rows: {file.name}: {file.reason}" for file in self.skipped)]
