@@ -50,6 +50,7 @@ def print_peak(source: str, out: str, threads: int) -> None:
 
 
 def main() -> None:
+    """Print the speeds, their ratios and the peaks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--threads", type=int, default=os.cpu_count())

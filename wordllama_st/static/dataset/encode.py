@@ -165,8 +165,7 @@ class _Run:
             for number, table in _cut(self._rows(files), self._is_there):
                 if table is None:
                     found.append(read_part(part_path(self._out, number), self._embed.text_column))
-                    bar.initial += found[-1].rows
-                    bar.update(found[-1].rows)
+                    bar.total -= found[-1].rows  # it is the speed of this run that is shown, and the time that is left
                     continue
                 self._find_ranges(table)
                 collect(threads, _WAITING_BYTES - table.nbytes)
