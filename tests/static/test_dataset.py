@@ -239,7 +239,7 @@ def test_a_directory_of_something_else_is_left_alone(overwrite: bool, tmp_path: 
     with pytest.raises(OutputExistsError, match="overlap"):
         encode_dataset(ENCODER, tmp_path / "in", tmp_path / "in/out", overwrite=overwrite)
     with pytest.raises(OutputExistsError, match="is a file"):
-        encode_dataset(ENCODER, tmp_path / "in", source, overwrite=overwrite)
+        encode_dataset(ENCODER, source, tmp_path / "other/part-00000.parquet", overwrite=overwrite)
 
 
 def test_a_truncated_file_stops_the_run_or_is_skipped(tmp_path: Path) -> None:

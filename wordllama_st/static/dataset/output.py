@@ -120,7 +120,7 @@ def write_part(path: Path, table: pa.Table, embed: EmbedTexts) -> Part:
     with staged_file(path) as staging, staging.open("wb") as file:
         # Embeddings are not compressed: they would hardly be smaller, and take longer to read and write.
         with pq.ParquetWriter(
-            file, schema, compression=dict.fromkeys(plain, "zstd"), use_dictionary=plain, write_statistics=plain
+            file, schema, compression=dict.fromkeys(plain, "snappy"), use_dictionary=plain, write_statistics=plain
         ) as writer:
             for start in range(0, table.num_rows, GROUP_ROWS):
                 group = embed(table.slice(start, GROUP_ROWS).combine_chunks())

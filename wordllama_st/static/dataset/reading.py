@@ -135,15 +135,26 @@ def read_rows(
 
 
 def _parsed(file: InputFile, stream: Any, schema: pa.Schema | None) -> Iterator[pa.RecordBatch]:
-    """Parse a text file block by block; its types are those of its first block if they are not given."""
+    """Parse a text file block by block; without a schema its beginning, for the types of the first block."""
     if file.kind == "json" and stream.read(1) == b"[":
         raise DatasetError(f"{file.name} is an array; write one object a line, as jq -c '.[]' does.")
     quotes = '"' if file.kind != "tsv" or _is_quoted(stream.read(BLOCK_BYTES)) else False
     stream.seek(0)
-    checked = _Utf8(stream, file.name)
-    if file.kind == "text":
-        return _lines(checked)
-    source = pa.PythonFile(checked, "r")
+    if schema is None:
+        # A block is read with the next one. What is not UTF-8 is found when its turn comes, behind the rows before it.
+        stream = io.BytesIO(stream.read(2 * BLOCK_BYTES).decode("utf-8", "replace").encode())
+    text = _Utf8(stream, file.name)
+    try:
+        yield from _lines(text) if file.kind == "text" else _batches(file, text, schema, quotes)
+    except pa.ArrowException:
+        if text.damage is None:
+            raise
+    if text.damage is not None:
+        raise text.damage
+
+
+def _batches(file: InputFile, text: _Utf8, schema: pa.Schema | None, quotes: str | bool) -> Iterator[pa.RecordBatch]:
+    source = pa.PythonFile(text, "r")
     if file.kind == "json":
         parse = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error" if schema else "infer")
         reader = pa_json.open_json(source, pa_json.ReadOptions(block_size=BLOCK_BYTES), parse)
@@ -159,7 +170,7 @@ def _parsed(file: InputFile, stream: Any, schema: pa.Schema | None) -> Iterator[
                 column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
             ),
         )
-    return iter(reader)
+    yield from reader
 
 
 def _lines(stream: _Utf8) -> Iterator[pa.RecordBatch]:
@@ -192,10 +203,15 @@ def _is_quoted(head: bytes) -> bool:
 
 
 class _Utf8(io.RawIOBase):
-    """A file that is checked to be UTF-8 while it is read."""
+    """A file that is checked to be UTF-8 while it is read.
+
+    It ends before the first line that is not, and ``damage`` is the error then. Parsers read ahead: if it were raised,
+    rows before it would be lost, now more and now fewer.
+    """
 
     def __init__(self, stream: Any, name: str) -> None:
         self._stream, self._name = stream, name
+        self.damage: DatasetError | None = None
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._position = 0
 
@@ -203,13 +219,16 @@ class _Utf8(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
+        if self.damage is not None:
+            return b""
         data: bytes = self._stream.read(size)
         begun = len(self._decoder.getstate()[0])  # bytes of a character that the last block ended within
         try:
             self._decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             byte = self._position - begun + error.start
-            raise DatasetError(f"{self._name} is not UTF-8 at byte {byte}; convert it: iconv -t utf-8.") from error
+            self.damage = DatasetError(f"{self._name} is not UTF-8 at byte {byte}; convert it: iconv -t utf-8.")
+            data = data[: data.rfind(b"\n", 0, max(0, error.start - begun)) + 1]
         self._position += len(data)
         return data
 
