@@ -1,7 +1,7 @@
 """What the encoding of a collection says of damaged and unsuitable inputs, and leaves as it was.
 
-Protects: damaged files stop a run or are skipped, and the rows before the damage are the same in every run; a full disk;
-columns and arguments that do not fit; directories of something else.
+Protects: damaged files stop a run or are skipped, and the rows before the damage are the same in every run; a full
+disk; columns and arguments that do not fit; directories of something else.
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ def _damage_named(file: InputFile) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise DatasetError(
-            f"{file.name} cannot be read: {reason(error)[:200]} Mend it, or leave it out with --on-error skip."
+            f"{file.name} cannot be read: {reason(error)[:200].rstrip('.')}. Mend it, or leave it out with --on-error skip."
         ) from error
 
 
