@@ -243,8 +243,9 @@ def _damage_named(file: InputFile) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        said = reason(error)[:200].rstrip(".")
         raise DatasetError(
-            f"{file.name} cannot be read: {reason(error)[:200].rstrip('.')}. Mend it, or leave it out with --on-error skip."
+            f"{file.name} cannot be read: {said}. Mend it, or leave it out with --on-error skip."
         ) from error
 
 
