@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wordllama_st.registration import register as register
     from wordllama_st.registration import unregister as unregister
     from wordllama_st.static import StaticEncoder as StaticEncoder
+    from wordllama_st.static.dataset import encode_dataset as encode_dataset
     from wordllama_st.training.build import build_model as build_model
     from wordllama_st.training.load import model_from_pretrained as model_from_pretrained
     from wordllama_st.training.static_model import static_model_from_pretrained as static_model_from_pretrained
@@ -53,6 +54,7 @@ _EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "build_model": ("training.build", _ST),
     "compress": ("recipes", _TRAIN),
     "distill": ("recipes", _TRAIN),
+    "encode_dataset": ("static.dataset", ("data", "pyarrow", "fsspec")),
     "evaluate": ("evaluation", (*_TRAIN, "pytrec_eval")),
     "explain": ("analysis.explanation", ()),
     "finetune": ("recipes", _TRAIN),

@@ -61,6 +61,10 @@ class OutputExistsError(WordLlamaSTError, FileExistsError):
     """The output would replace something that is already there."""
 
 
+class OutputError(WordLlamaSTError, OSError):
+    """Output that could not be written, as on a full disk."""
+
+
 class MissingExtraError(WordLlamaSTError, ImportError):
     """A part of this package whose optional dependencies are not installed."""
 

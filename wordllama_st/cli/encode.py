@@ -17,30 +17,60 @@ def add_command(commands: opt.Commands) -> None:
         commands,
         "encode",
         "encode texts with a static model",
-        "Encode texts with a static model, without torch, into a NumPy file with one row per text.",
+        "Encode texts with a static model, without torch: into a NumPy file with one row per text, or, for more than "
+        "fits in memory, into a directory of Parquet files with all columns and an embedding. A run that was killed "
+        "goes on where it was when the same command is given again.",
     )
     parser.add_argument("model", help="directory of a static model, a released model's name, or a Hub id")
     parser.add_argument(
         "sources",
         nargs="*",
-        type=Path,
-        metavar="file",
-        help="UTF-8, one text a line; or .csv, .tsv, .json, .jsonl, .parquet: a column of texts (default: stdin)",
+        metavar="input",
+        help="UTF-8, one text a line; or .csv, .tsv, .json, .jsonl, .parquet: a column of texts (default: stdin); for "
+        "Parquet output also a directory, a glob or a URL as s3://bucket/texts/*.parquet",
     )
-    parser.add_argument("--column", metavar="NAME", help="the column of texts (default: the only one that has texts)")
-    parser.add_argument("--out", "-o", dest="path", type=Path, required=True, metavar="FILE.npy", help="the embeddings")
+    parser.add_argument(
+        "--text-column",
+        "--column",
+        metavar="NAME",
+        help="the column of texts (default: the only one that has texts)",
+    )
+    parser.add_argument(
+        "--out", "-o", dest="path", type=Path, required=True, metavar="OUT", help="a FILE.npy, or a directory"
+    )
     opt.add_overwrite(parser)
     parser.add_argument("--dim", type=opt.positive, help="Matryoshka dim to truncate to (default: the model's own)")
     parser.add_argument("--normalize", action="store_true", help="scale embeddings to unit length")
     parser.add_argument(
-        "--precision", choices=get_args(Precision), default="float32", help="of the embeddings (default: %(default)s)"
+        "--precision",
+        choices=[*get_args(Precision), "float16"],
+        default="float32",
+        help="of the embeddings; float16 for Parquet only (default: %(default)s)",
     )
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="0 for all cores (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="0 for all cores (default: 1 for a NumPy file, all for Parquet)"
+    )
+    parquet = parser.add_argument_group("Parquet output")
+    parquet.add_argument("--prompt-name", metavar="NAME", help="the model's prompt to put in front of each text")
+    parquet.add_argument(
+        "--on-error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="stop at a damaged input, or skip what comes behind the damage (default: %(default)s)",
+    )
+    opt.add_json(parquet)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Encode the texts, and save their embeddings."""
+    if options.path.suffix == ".npy" or not options.sources:
+        _write_numpy(options)
+    else:
+        _write_parquet(options)
+
+
+def _write_numpy(options: argparse.Namespace) -> None:
     import numpy as np
 
     from wordllama_st.data.texts import read_column
@@ -50,13 +80,35 @@ def run(options: argparse.Namespace) -> None:
     check_output_file(options.path, overwrite=options.overwrite)
     encoder = StaticEncoder.from_pretrained(options.model)
     embeddings = encoder.encode(
-        read_column(options.sources or [sys.stdin.buffer], options.column),
+        read_column(options.sources or [sys.stdin.buffer], options.text_column),
+        prompt_name=options.prompt_name,
         precision=options.precision,
         normalize_embeddings=options.normalize,
         truncate_dim=options.dim,
         show_progress_bar=sys.stderr.isatty(),
-        num_threads=options.threads or None,
+        num_threads=1 if options.threads is None else options.threads or None,
     )
     with staged_file(options.path) as staging, staging.open("wb") as file:
         np.save(file, embeddings)
     print(f"{options.path}: {list(embeddings.shape)} {embeddings.dtype}")
+
+
+def _write_parquet(options: argparse.Namespace) -> None:
+    from wordllama_st import encode_dataset
+
+    opt.check_json(options)
+    report = encode_dataset(
+        options.model,
+        options.sources,
+        options.path,
+        text_column=options.text_column,
+        precision=options.precision,
+        normalize=options.normalize,
+        truncate_dim=options.dim,
+        prompt_name=options.prompt_name,
+        num_threads=options.threads or None,
+        on_error=options.on_error,
+        overwrite=options.overwrite,
+        show_progress_bar=sys.stderr.isatty(),
+    )
+    opt.print_report(report, options)

@@ -45,7 +45,7 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declare --json."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON, too")
 

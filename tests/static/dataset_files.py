@@ -1,0 +1,50 @@
+"""Files of texts for the tests of datasets, and what is read from their output."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wordllama_st import StaticEncoder
+
+EMBEDDED = "wordllama-l2-supercat-256"
+ENCODER = StaticEncoder.from_pretrained(EMBEDDED)
+PART = 100
+
+
+def texts_of(count: int, name: str = "row") -> list[str]:
+    return [f"{name} {number}: the llama, said nothing \u2028 to number {number % 7}" for number in range(count)]
+
+
+def write_parquet(path: Path, count: int, name: str = "row", **options: int) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"id": list(range(count)), "text": texts_of(count, name)}), path, **options)
+    return path
+
+
+def read(out: Path) -> pa.Table:
+    return pa.concat_tables(pq.read_table(path) for path in sorted(out.glob("part-*.parquet")))
+
+
+def embeddings(table: pa.Table) -> npt.NDArray[np.generic]:
+    return np.array([row for row in table.column("embedding").to_pylist() if row is not None])
+
+
+def checksums(out: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir()}
+
+
+#: What encodes in a process of its own, with parts of PART rows: a model, the inputs and the output.
+SCRIPT = """
+import sys
+from wordllama_st import encode_dataset
+from wordllama_st.static.dataset import output
+output.PART_ROWS = 100
+output.GROUP_ROWS = 40
+encode_dataset(sys.argv[1], sys.argv[2], sys.argv[3], precision="int8", num_threads=2)
+"""

@@ -1,0 +1,152 @@
+"""The output directory of a dataset: its manifest, and its parts, each of which appears when it is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+from wordllama_st.errors import OutputExistsError
+from wordllama_st.static.dataset.embedding import EMBEDDING, EmbedTexts
+from wordllama_st.static.dataset.report import SkippedFile
+from wordllama_st.storage.staging import check_or_record, staged_file, write_text
+
+#: Rows of each part but the last. A part is in memory while it is encoded, and is what a kill costs for each thread.
+PART_ROWS = 2**15
+#: Rows that are encoded together, and written as a row group.
+GROUP_ROWS = 2**14
+
+_MANIFEST = "manifest.json"
+_is_part = re.compile(r"part-\d{5,}\.parquet").fullmatch
+_is_partial = re.compile(r"\.(part-\d{5,}\.parquet|manifest\.json)\.\d+\.partial").fullmatch
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished part: its file's name and SHA-256, its rows, and how many of these have no text."""
+
+    name: str
+    rows: int
+    null_texts: int
+    sha256: str
+
+
+@dataclass
+class Manifest:
+    """The record of a run: what its output is made of, and what was found out on the way.
+
+    ``ranges`` are those of 8-bit precisions, [2, d]; ``parts`` is None until the run is finished.
+    """
+
+    path: Path
+    made_of: Mapping[str, Any]
+    model: str
+    ranges: list[list[float]] | None = None
+    skipped: list[SkippedFile] = field(default_factory=list)
+    parts: list[Part] | None = None
+
+    @classmethod
+    def open(cls, out: Path, made_of: Mapping[str, Any], model: str, *, overwrite: bool) -> Manifest:
+        """Begin a run in a directory, or take up the one that was begun there.
+
+        Args:
+            out: The directory, which is made if it is missing.
+            made_of: What must be the same for a run to be taken up, as JSON has it.
+            model: The model's name, which may differ.
+            overwrite: Whether to delete the parts of an earlier run first.
+
+        Raises:
+            OutputExistsError: If another run's output or anything else is there; it is said what differs.
+            ModelLoadError: If the manifest is damaged.
+        """
+        path = out / _MANIFEST
+        if out.exists() and not out.is_dir():
+            raise OutputExistsError(f"{out} is a file; the output is a directory.")
+        names = os.listdir(out) if out.is_dir() else []
+        for name in filter(_is_partial, names):
+            (out / name).unlink()  # of a run that was killed
+        if overwrite and _MANIFEST in names and '"part_rows"' in path.read_text(encoding="utf-8"):
+            for name in [*filter(_is_part, names), _MANIFEST]:  # so that parts always have a manifest
+                (out / name).unlink(missing_ok=True)
+            names = os.listdir(out) if out.is_dir() else []
+        if _MANIFEST not in names and not all(map(_is_partial, names)):
+            raise OutputExistsError(f"{out} holds something that this command did not write; choose another output.")
+        if differing := check_or_record(path, made_of, {"model": model}):
+            raise OutputExistsError(
+                f"{out} is the output of another run: {', '.join(differing)} differ. Choose another output, or "
+                f"overwrite it on purpose."
+            )
+        content = json.loads(path.read_text(encoding="utf-8"))
+        skipped = [SkippedFile(**file) for file in content.get("skipped", [])]
+        parts = [Part(**part) for part in content["parts"]] if "parts" in content else None
+        return cls(path, made_of, content.get("model", model), content.get("ranges"), skipped, parts)
+
+    def save(self) -> None:
+        """Write it."""
+        content: dict[str, Any] = {**self.made_of, "model": self.model}
+        if self.ranges is not None:
+            content["ranges"] = self.ranges
+        content["skipped"] = [asdict(file) for file in self.skipped]
+        if self.parts is not None:
+            content["rows"] = sum(part.rows for part in self.parts)
+            content["null_texts"] = sum(part.null_texts for part in self.parts)
+            content["parts"] = [asdict(part) for part in self.parts]
+        write_text(self.path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
+
+def part_path(out: Path, number: int) -> Path:
+    """The file of a part, numbered from 0."""
+    return out / f"part-{number:05d}.parquet"
+
+
+def write_part(path: Path, table: pa.Table, embed: EmbedTexts) -> Part:
+    """Encode the texts of a part and write it: the same bytes for the same rows.
+
+    Args:
+        path: Its file, which appears when it is on disk.
+        table: Its rows.
+        embed: What adds the embeddings.
+    """
+    schema = table.schema.append(pa.field(EMBEDDING, embed.column_type))
+    plain = [column for column in _parquet_columns(schema) if not column.startswith(f"{EMBEDDING}.")]
+    with staged_file(path) as staging, staging.open("wb") as file:
+        # Embeddings are not compressed: they would hardly be smaller, and take longer to read and write.
+        with pq.ParquetWriter(
+            file, schema, compression=dict.fromkeys(plain, "snappy"), use_dictionary=plain, write_statistics=plain
+        ) as writer:
+            for start in range(0, table.num_rows, GROUP_ROWS):
+                group = embed(table.slice(start, GROUP_ROWS).combine_chunks())
+                writer.write_table(group, row_group_size=GROUP_ROWS)
+        file.flush()
+        os.fsync(file.fileno())
+    return Part(path.name, table.num_rows, table.column(embed.text_column).null_count, _sha256(path))
+
+
+def read_part(path: Path, text_column: str) -> Part:
+    """Describe a part that an earlier run has finished."""
+    null_texts = pq.read_table(path, columns=[text_column]).column(0).null_count
+    return Part(path.name, pq.read_metadata(path).num_rows, null_texts, _sha256(path))
+
+
+def _parquet_columns(schema: pa.Schema) -> list[str]:
+    """The paths of the columns that Parquet stores: a list or a struct is made of several."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink)
+    stored = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
+    return [stored.column(index).path for index in range(len(stored))]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
