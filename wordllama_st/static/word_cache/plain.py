@@ -2,9 +2,9 @@
 
 gigatoken (https://github.com/marcelroed/gigatoken) runs byte-pair encoding several times as fast. It takes a fifth of a
 second to import, so it is loaded when a process has tokenized some megabytes. Its ids differ from those of tokenizers
-where an added token has conditions, such as standing as a word of its own, and where texts are normalized, by another
-version of Unicode. Such tokenizers are left to tokenizers, as is every kind that gigatoken refuses, and one that
-differs on a probe.
+where an added token has conditions, such as standing as a word of its own, and where texts are normalized or cut by
+classes of characters, as in byte-level BPE, since it has another version of Unicode. Such tokenizers are left to
+tokenizers, as is every kind that gigatoken refuses, and one that differs on a probe.
 """
 
 from __future__ import annotations
@@ -103,8 +103,10 @@ def load_gigatoken(tokenizer: Tokenizer) -> Any | None:
         token.single_word or token.lstrip or token.rstrip for token in added
     ):
         return None
-    normalizers = component_parts(tokenizer.normalizer)
+    normalizers, pre_tokenizers = component_parts(tokenizer.normalizer), component_parts(tokenizer.pre_tokenizer)
     if any(part["type"] not in ("Prepend", "Replace") for part in normalizers):
+        return None
+    if any("String" not in part.get("pattern", ()) for part in pre_tokenizers):
         return None
     if normalizers and any(token.normalized for token in added):
         return None
