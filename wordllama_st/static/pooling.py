@@ -31,8 +31,7 @@ def mean_vectors(table: StaticTable, bags: Bags) -> Vectors:
     within = np.arange(firsts[-1]) - np.repeat(firsts[:-1], segments)
     ends = np.append(np.repeat(bags.offsets[:-1], segments) + SEGMENT * within, bags.offsets[-1])
 
-    columns = bags.ids if table.mapping is None else table.mapping[bags.ids].astype(np.int32)
-    scales = None if table.scales is None else table.scales[bags.ids]
+    columns, scales = _columns_and_scales(table, bags.ids)
     weight = table.weight
     if weight.dtype == np.float16:
         weight, columns = _cast_used_rows(weight, columns)
@@ -46,6 +45,12 @@ def mean_vectors(table: StaticTable, bags: Bags) -> Vectors:
             means[index] = sums[firsts[index] : firsts[index + 1]].sum(axis=0, dtype=np.float64)
     means /= counts.clip(1)[:, np.newaxis].astype(np.float32)
     return means
+
+
+def _columns_and_scales(table: StaticTable, ids: Indices) -> tuple[Indices, Vectors | None]:
+    """Return which row each token has, and what it is multiplied by; None if by nothing."""
+    columns = ids if table.mapping is None else table.mapping[ids].astype(np.int32)
+    return columns, None if table.scales is None else table.scales[ids]
 
 
 def _cast_used_rows(weight: npt.NDArray[np.float16], columns: Indices) -> tuple[Vectors, Indices]:
@@ -66,11 +71,11 @@ def mean_vector(table: StaticTable, ids: list[int]) -> Vectors:
     if not ids:
         return np.zeros(table.dim, np.float32)
     mean: Vectors
-    if kernel is None or table.mapping is not None or table.weight.dtype == np.float16:
+    # The kernel takes rows that lie end to end; to copy a table for the sake of one text takes longer than the text.
+    if kernel is None or table.weight.dtype == np.float16 or not table.weight.flags.c_contiguous:
         mean = np.add.reduce(table.rows(ids), axis=0)
     else:
-        columns = np.array(ids, np.int32)
-        scales = None if table.scales is None else table.scales[columns]
+        columns, scales = _columns_and_scales(table, np.array(ids, np.int32))
         mean = sum_rows(table.weight, columns, np.array([0, len(ids)], np.int32), scales)[0]
     mean /= len(ids)
     return mean
