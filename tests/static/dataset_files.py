@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from wordllama_st import StaticEncoder
+from wordllama_st.static.dataset import output
 
 EMBEDDED = "wordllama-l2-supercat-256"
 ENCODER = StaticEncoder.from_pretrained(EMBEDDED)
-PART = 100
+PART, GROUP = 100, 40
+
+
+@pytest.fixture(autouse=True)
+def small_parts() -> Iterator[None]:
+    """Parts of few rows, in the modules that import this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output, "PART_ROWS", PART)
+        patch.setattr(output, "GROUP_ROWS", GROUP)
+        yield
 
 
 def texts_of(count: int, name: str = "row") -> list[str]:
@@ -40,11 +52,11 @@ def checksums(out: Path) -> dict[str, str]:
 
 
 #: What encodes in a process of its own, with parts of PART rows: a model, the inputs and the output.
-SCRIPT = """
+SCRIPT = f"""
 import sys
 from wordllama_st import encode_dataset
 from wordllama_st.static.dataset import output
-output.PART_ROWS = 100
-output.GROUP_ROWS = 40
+output.PART_ROWS = {PART}
+output.GROUP_ROWS = {GROUP}
 encode_dataset(sys.argv[1], sys.argv[2], sys.argv[3], precision="int8", num_threads=2)
 """

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dataset_files import EMBEDDED, ENCODER, PART, SCRIPT, checksums, embeddings, read, texts_of, write_parquet
+from dataset_files import small_parts as small_parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,15 +31,7 @@ from wordllama_st import encode_dataset
 from wordllama_st.cli.main import main
 from wordllama_st.errors import OutputExistsError
 from wordllama_st.static import quantize_embeddings
-from wordllama_st.static.dataset import EmbedTexts, output
-
-
-@pytest.fixture(autouse=True)
-def small_parts() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(output, "PART_ROWS", PART)
-        patch.setattr(output, "GROUP_ROWS", 40)
-        yield
+from wordllama_st.static.dataset import EmbedTexts
 
 
 def test_all_formats_are_read_in_order_with_their_columns(tmp_path: Path) -> None:

@@ -10,25 +10,17 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dataset_files import EMBEDDED, ENCODER, PART, SCRIPT, checksums, read, texts_of, write_parquet
+from dataset_files import small_parts as small_parts
 
 from wordllama_st import encode_dataset
 from wordllama_st.errors import ArgumentError, DatasetError, OutputExistsError
-from wordllama_st.static.dataset import output, reading
-
-
-@pytest.fixture(autouse=True)
-def small_parts() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(output, "PART_ROWS", PART)
-        patch.setattr(output, "GROUP_ROWS", 40)
-        yield
+from wordllama_st.static.dataset import reading
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
