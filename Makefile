@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 TRAINING := $(VENV)/.training
 INSTALLED := $(VENV)/.installed
 INTEGRATIONS := integrations/langchain integrations/llama-index
+IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/python -m pip install --constraint constraints.txt
 
 .PHONY: install demo test fuzz bench quality compatibility docs lint clean
@@ -25,8 +26,8 @@ demo: $(TRAINING)
 	$(BIN)/wordllama-st demo --overwrite
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
-	for package in $(INTEGRATIONS); do (cd $$package && ../../$(BIN)/python -m pytest) || exit 1; done
+	$(BIN)/python -m pytest $(IN_PARALLEL)
+	for package in $(INTEGRATIONS); do (cd $$package && ../../$(BIN)/python -m pytest $(IN_PARALLEL)) || exit 1; done
 
 # Seconds of it, as `make fuzz SECONDS=3600`.
 SECONDS ?= 600

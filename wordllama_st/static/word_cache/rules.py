@@ -44,6 +44,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
 #: SentencePiece's stand-in for a space, and byte-level BPE's.
@@ -76,6 +78,8 @@ ALTERNATIVES = (
 )
 #: Normalizers that treat what is on the two sides of a space alike, whatever is on the other.
 _NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "StripAccents"}
+#: Those that make one character of each character of printable ASCII.
+_SIMPLE_NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents"}
 _PRE_TOKENIZERS = {"BertPreTokenizer", "ByteLevel", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit"}
 #: The normalizers that replace spaces for a model that sees the whole text.
 _PREPENDED = {"type": "Prepend", "prepend": META_SPACE}
@@ -112,18 +116,20 @@ class WordRules:
     Attributes:
         prefix: A space that the tokenizer puts before every text that is not empty, or nothing.
         cuts_newlines: Whether there is also a cut on both sides of every newline.
-        marker: The character that stands for a space in tokens. The first token of a piece that begins with a space
-            begins with it, and no other does if the piece has no other space. None if there is no such character.
         stands_alone: Whether a piece has the tokens in a text that it has by itself.
-        continuation: What every token but the first of a piece of letters and digits of ASCII begins with, as ``##`` of
-            WordPiece. None if there is no such prefix.
+        printable_stand_alone: Whether all pieces do that are in a text of printable ASCII; False if there is a doubt.
+        marker: The character that stands for a space in tokens, if there is one.
+        begins_piece: The tokens that are the first of a piece, for each id [V]: of a piece that begins with a space and
+            has no other, if there is a marker; otherwise of a piece of letters and digits of ASCII behind a space. No
+            other token of such a piece is one of them. None if tokens do not tell.
     """
 
     prefix: str
     cuts_newlines: bool
-    marker: str | None
     stands_alone: Callable[[str], bool]
-    continuation: str | None = None
+    printable_stand_alone: Callable[[str], bool]
+    marker: str | None
+    begins_piece: npt.NDArray[np.bool_] | None
 
     @property
     def pieces(self) -> re.Pattern[str]:
@@ -143,15 +149,18 @@ def infer_word_rules(tokenizer: Tokenizer) -> WordRules | None:
     if added is None:
         return None
     has_added = re.compile("|".join(map(re.escape, added))).search if added else lambda piece: None
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     if {"String": " "} in [part.get("pattern") for part in normalizers]:
-        if not _replaces_spaces(tokenizer, normalizers, pre_tokenizers):
+        if not _replaces_spaces(tokenizer, vocabulary, normalizers, pre_tokenizers):
             return None
         return WordRules(
             prefix=" " if _PREPENDED in normalizers else "",
-            cuts_newlines=_has_newlines_as_bytes(tokenizer, added),
-            marker=META_SPACE,
+            cuts_newlines=_has_newlines_as_bytes(tokenizer, vocabulary, added),
             # A text's own "▁" is one with the run of spaces behind it.
             stands_alone=lambda piece: not piece.endswith(META_SPACE) and not has_added(piece),
+            printable_stand_alone=lambda text: not has_added(text),
+            marker=META_SPACE,
+            begins_piece=_marked(vocabulary, lambda token: token.startswith(META_SPACE)),
         )
     if not all(map(_is_local, normalizers)) or not _cut_at_spaces(pre_tokenizers):
         return None
@@ -166,8 +175,17 @@ def infer_word_rules(tokenizer: Tokenizer) -> WordRules | None:
         # Behind white space of ASCII there is no cut: with such a piece, the text ends.
         return piece[-1] in _ASCII_SPACES or not (_holds_a_space(piece[-1]) or _holds_a_space(normalized[-1]))
 
-    continuation = getattr(tokenizer.model, "continuing_subword_prefix", None) if kind == "WordPiece" else None
-    return WordRules("", False, _marker(tokenizer, pre_tokenizers), stands_alone, continuation)
+    def printable_stand_alone(text: str) -> bool:
+        # Normalized character by character, each of which becomes another one.
+        return is_simple and not has_added(text) and not has_added(normalize(text))
+
+    is_simple = all(part["type"] in _SIMPLE_NORMALIZERS for part in normalizers)
+    marker, begins_piece = _marker(tokenizer, pre_tokenizers), None
+    if marker is not None:
+        begins_piece = _marked(vocabulary, lambda token: token.startswith(marker))
+    elif kind == "WordPiece" and (prefix := tokenizer.model.continuing_subword_prefix):
+        begins_piece = _marked(vocabulary, lambda token: not token.startswith(prefix))
+    return WordRules("", False, stands_alone, printable_stand_alone, marker, begins_piece)
 
 
 def component_parts(component: Any) -> list[dict[str, Any]]:
@@ -193,30 +211,39 @@ def _added_tokens(tokenizer: Tokenizer) -> list[str] | None:
     return None if any(not content or reaching(content) for content in contents) else contents
 
 
+def _marked(vocabulary: dict[str, int], is_marked: Callable[[str], bool]) -> npt.NDArray[np.bool_]:
+    """Tell for each token id, [V], whether its token is marked."""
+    marked = np.zeros(max(vocabulary.values(), default=-1) + 1, np.bool_)
+    marked[[token_id for token, token_id in vocabulary.items() if is_marked(token)]] = True
+    return marked
+
+
 def _replaces_spaces(
-    tokenizer: Tokenizer, normalizers: list[dict[str, Any]], pre_tokenizers: list[dict[str, Any]]
+    tokenizer: Tokenizer,
+    vocabulary: dict[str, int],
+    normalizers: list[dict[str, Any]],
+    pre_tokenizers: list[dict[str, Any]],
 ) -> bool:
     """Whether the model sees the whole text with each space replaced, and no token reaches over a cut."""
     model: Any = tokenizer.model
-    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     return (
         normalizers in ([_REPLACED], [_PREPENDED, _REPLACED], [_REPLACED, _PREPENDED])
         # A split at spaces finds none.
         and [part.get("pattern") for part in pre_tokenizers] in ([], [{"String": " "}])
         and type(model).__name__ == "BPE"
         and not (model.ignore_merges or model.continuing_subword_prefix or model.end_of_word_suffix)
-        and META_SPACE in vocabulary
+        and model.token_to_id(META_SPACE) is not None
         and not any(META_SPACE in token.lstrip(META_SPACE) for token in vocabulary)
     )
 
 
-def _has_newlines_as_bytes(tokenizer: Tokenizer, added: list[str]) -> bool:
+def _has_newlines_as_bytes(tokenizer: Tokenizer, vocabulary: dict[str, int], added: list[str]) -> bool:
     """Whether every newline of a text is the token of its byte, and no other token has one in it."""
     model: Any = tokenizer.model
-    vocabulary, newline = tokenizer.get_vocab(with_added_tokens=False), "<0x0A>"
+    newline = "<0x0A>"
     return (
         model.byte_fallback
-        and newline in vocabulary
+        and model.token_to_id(newline) is not None
         and not any("\n" in token for token in (*vocabulary, *added))
         and not any(newline in token and token != newline for token in vocabulary)
     )

@@ -66,10 +66,16 @@ class Words:
         """Select some of the words."""
         return Words(self.buffer, self.starts[positions], self.lengths[positions])
 
-    def texts(self) -> list[str]:
-        """Decode the words."""
+    def slices(self) -> list[bytes]:
+        """Cut the words out of the buffer."""
         ends = (self.starts + self.lengths).tolist()
-        return [self.buffer[start:end].decode() for start, end in zip(self.starts.tolist(), ends, strict=True)]
+        return [self.buffer[start:end] for start, end in zip(self.starts.tolist(), ends, strict=True)]
+
+    def count(self, counted: npt.NDArray[np.bool_]) -> Integers:
+        """Count the bytes in each word, [n], that a set has, which is given as one bool for each byte, [256]."""
+        before = np.append(0, counted[np.frombuffer(self.buffer, np.uint8)].cumsum())
+        counts: Integers = before[self.starts + self.lengths] - before[self.starts]
+        return counts
 
     def by_width(self) -> Iterator[tuple[int, Integers, Rows]]:
         """Yield each width, the positions of the words that have it, [m], and their rows, [m, width / 8]."""

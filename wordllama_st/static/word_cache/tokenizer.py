@@ -6,9 +6,8 @@ ids are those of its pieces, one behind the other, so a piece that was tokenized
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, compress
 from threading import Lock
 
 import numpy as np
@@ -32,10 +31,8 @@ _ENTRY_BYTES, _CHARACTER_BYTES, _ID_BYTES = 250, 4, 36
 
 _NEWLINE, _SPACE = 10, 32
 _IS_ASCII_SPACE = np.isin(np.arange(256), [9, 10, 11, 12, 13, 32])
-#: A piece that has one space, at its beginning: its first token is known by that.
-_is_simple = re.compile(r" [^\t-\r ]+").fullmatch
-#: One in which no tokenizer separates anything, so that its first token is the only one that continues no other.
-_is_alphanumeric = re.compile(r" [A-Za-z0-9]+").fullmatch
+_IS_PRINTABLE = np.isin(np.arange(256), range(32, 127))
+_IS_ALPHANUMERIC = np.isin(np.arange(256), [*b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"])
 
 
 class WordTokenizer:
@@ -52,7 +49,6 @@ class WordTokenizer:
         self.rules = rules
         self.max_bytes = max_bytes
         self._pieces = rules.pieces
-        self._begins_piece = self._marked_tokens()
         self._newline_tokens = len(plain.ids("\n")) if rules.cuts_newlines else 0
         self._lock = Lock()
         self._mostly_new_batches = 0
@@ -129,7 +125,7 @@ class WordTokenizer:
             if not self._is_worth_learning(len(first), len(starts)):
                 return self.plain.bags(texts)
             new_words = words.at(absent[first])
-            new = self._tokenize(new_words.texts())
+            new = self._tokenize(new_words)
             with self._lock:
                 # Another thread may have emptied the table.
                 if table is self._table and not table.add(new_words, new):
@@ -170,24 +166,46 @@ class WordTokenizer:
         is_cut[offsets[offsets < len(buffer)]] = True
         return np.flatnonzero(is_cut)
 
-    def _tokenize(self, pieces: Sequence[str]) -> Tokenized:
+    def _tokenize(self, words: Words) -> Tokenized:
         """Tokenize pieces, those that allow it many at a time."""
+        pieces = words.slices()
+        alone, simple = self._stand_alone(words, pieces), self._are_simple(words)
         tokenized = Tokenized(np.empty(0, np.int32), np.zeros(len(pieces), np.int64), np.full(len(pieces), NOT_ALONE))
-        alone = [index for index, piece in enumerate(pieces) if self.rules.stands_alone(piece)]
-        is_simple = _is_simple if self.rules.marker else _is_alphanumeric if self.rules.continuation else None
-        simple = [index for index in alone if is_simple and is_simple(pieces[index])]
-        if simple:
-            tokenized = tokenized.replaced(simple, self._tokenize_together([pieces[index] for index in simple]))
-        single = [index for index in alone if tokenized.counts[index] == NOT_ALONE]
-        if single:
-            tokenized = tokenized.replaced(single, self._tokenize_singly([pieces[index] for index in single]))
+        together = np.flatnonzero(alone & simple).tolist()
+        if together:
+            tokenized = tokenized.replaced(together, self._tokenize_together([pieces[index] for index in together]))
+        singly = np.flatnonzero(alone & (tokenized.counts == NOT_ALONE)).tolist()
+        if singly:
+            tokenized = tokenized.replaced(singly, self._tokenize_singly([pieces[index].decode() for index in singly]))
         return tokenized
 
-    def _tokenize_together(self, pieces: Sequence[str]) -> Tokenized:
+    def _stand_alone(self, words: Words, pieces: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """Tell which pieces stand alone, [n]; those of printable ASCII, which most are, all at once."""
+        alone: npt.NDArray[np.bool_] = words.count(_IS_PRINTABLE) == words.lengths
+        if not self.rules.printable_stand_alone(b"".join(compress(pieces, alone.tolist())).decode()):
+            alone[:] = False
+        for index in np.flatnonzero(~alone).tolist():
+            alone[index] = self.rules.stands_alone(pieces[index].decode())
+        return alone
+
+    def _are_simple(self, words: Words) -> npt.NDArray[np.bool_]:
+        """Tell which pieces can be tokenized as one text, where their first tokens are known by what they are, [n]."""
+        if self.rules.begins_piece is None:
+            return np.zeros(len(words.starts), np.bool_)
+        simple: npt.NDArray[np.bool_] = np.frombuffer(words.buffer, np.uint8)[words.starts] == _SPACE
+        simple &= words.lengths > 1
+        if self.rules.marker is not None:
+            simple &= words.count(_IS_ASCII_SPACE) == 1
+        else:  # no tokenizer separates letters and digits, so that only the first token continues no other
+            simple &= words.count(_IS_ALPHANUMERIC) == words.lengths - 1
+        return simple
+
+    def _tokenize_together(self, pieces: Sequence[bytes]) -> Tokenized:
         """Tokenize many simple pieces as one text; NOT_ALONE where its tokens do not tell where each piece begins."""
         groups = [pieces[start : start + _GROUP] for start in range(0, len(pieces), _GROUP)]
-        bags = self.plain.bags(["".join(group)[len(self.rules.prefix) :] for group in groups])
-        begins = np.flatnonzero(self._begins_piece[bags.ids])
+        bags = self.plain.bags([b"".join(group)[len(self.rules.prefix) :].decode() for group in groups])
+        assert self.rules.begins_piece is not None
+        begins = np.flatnonzero(self.rules.begins_piece[bags.ids])
         begun = np.diff(np.searchsorted(begins, bags.offsets))
         expected = np.array([len(group) for group in groups], np.int64)
         starts, counts = np.zeros(len(pieces), np.int64), np.full(len(pieces), NOT_ALONE)
@@ -214,15 +232,6 @@ class WordTokenizer:
         if piece.startswith(self.rules.prefix) and len(piece) > len(self.rules.prefix):
             return piece[len(self.rules.prefix) :], 0
         return (f"\n{piece}", self._newline_tokens) if self.rules.cuts_newlines else ("", 1)
-
-    def _marked_tokens(self) -> npt.NDArray[np.bool_]:
-        """Find the tokens that a simple piece begins with: for each id whether it is one of theirs, [V]."""
-        vocabulary = self.plain.tokenizer.get_vocab(with_added_tokens=True)
-        marked = np.zeros(max(vocabulary.values(), default=-1) + 1, np.bool_)
-        marker, continuation = self.rules.marker, self.rules.continuation
-        for token, token_id in vocabulary.items():
-            marked[token_id] = token.startswith(marker) if marker else not token.startswith(continuation or "")
-        return marked
 
 
 def _joined(pieces: list[str], known: Mapping[str, list[int] | None]) -> list[int]:
