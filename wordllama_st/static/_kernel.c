@@ -1,7 +1,7 @@
 /* The inner loops of encoding: the look-up of words and the sums of token embeddings.
 
-   Each function does what the NumPy code of its module does, to the bit, without holding the GIL: `find` and `gather`
-   for word_cache/table.py, `sum_rows` for pooling.py. Where this extension could not be compiled, that code runs. The
+   Each function does what the NumPy code of its module does, to the bit, and most of it without holding the GIL: `cut`
+   for word_cache/tokenizer.py, `find` and `gather` for word_cache/table.py, `sum_rows` and `mean_few` for pooling.py. Where this extension could not be compiled, that code runs. The
    arguments are C-contiguous arrays whose dtypes and shapes the Python side guarantees; indices are checked there. */
 
 #define PY_SSIZE_T_CLEAN
@@ -32,9 +32,85 @@
 #define ABSENT (-2)
 #define PROBES 16
 #define CACHE_LINE 64
+#define MOST_OF_FEW 256
 /* Words whose slots are fetched while those before them are compared; and rows likewise. */
 #define WORDS_AHEAD 16
 #define ROWS_AHEAD 4
+
+/* Write where the pieces of n texts begin, and return how many there are; see word_cache/rules.py. */
+static int64_t cut_pieces(const unsigned char *text, const int64_t *offsets, int64_t n, int cuts_newlines,
+                          int64_t *starts)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (offsets[i] < offsets[i + 1])
+            starts[count++] = offsets[i];
+        for (int64_t at = offsets[i] + 1; at < offsets[i + 1]; at++) {
+            unsigned char c = text[at], before = text[at - 1];
+            starts[count] = at;
+            if (cuts_newlines)
+                count += ((c == ' ') & (before != ' ')) | (c == '\n') | (before == '\n');
+            else
+                count += (c == ' ') & (before != ' ') & ((unsigned char)(before - '\t') > '\r' - '\t');
+        }
+    }
+    return count;
+}
+
+static PyObject *cut(PyObject *self, PyObject *args)
+{
+    PyObject *given, *texts = NULL, *encoded = NULL, *offsets = NULL, *buffer = NULL, *starts = NULL, *result = NULL;
+    const char *prefix;
+    Py_ssize_t prefix_length, padding;
+    int cuts_newlines;
+    int64_t *found = NULL;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "Os#pn", &given, &prefix, &prefix_length, &cuts_newlines, &padding))
+        return NULL;
+    if (!(texts = PySequence_Fast(given, "texts are a sequence")))
+        return NULL;
+    Py_ssize_t n = PySequence_Fast_GET_SIZE(texts);
+    if (!(encoded = PyList_New(n)) || !(offsets = PyBytes_FromStringAndSize(NULL, (n + 1) * (Py_ssize_t)sizeof(int64_t))))
+        goto done;
+    int64_t *offset = (int64_t *)PyBytes_AS_STRING(offsets);
+    offset[0] = 0;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *bytes = PyUnicode_AsUTF8String(PySequence_Fast_GET_ITEM(texts, i));
+        if (!bytes)
+            goto done;
+        PyList_SET_ITEM(encoded, i, bytes);
+        Py_ssize_t length = PyBytes_GET_SIZE(bytes);
+        offset[i + 1] = offset[i] + (length ? prefix_length + length : 0);
+    }
+    if (!(buffer = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)offset[n] + padding)))
+        goto done;
+    char *to = PyBytes_AS_STRING(buffer);
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (offset[i] < offset[i + 1]) {
+            PyObject *bytes = PyList_GET_ITEM(encoded, i);
+            memcpy(to + offset[i], prefix, (size_t)prefix_length);
+            memcpy(to + offset[i] + prefix_length, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+        }
+    memset(to + offset[n], 0, (size_t)padding);
+    if (!(found = PyMem_Malloc((size_t)(offset[n] + 1) * sizeof(int64_t)))) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    int64_t count;
+    Py_BEGIN_ALLOW_THREADS
+    count = cut_pieces((const unsigned char *)to, offset, n, cuts_newlines, found);
+    Py_END_ALLOW_THREADS
+    if ((starts = PyBytes_FromStringAndSize((const char *)found, (Py_ssize_t)count * (Py_ssize_t)sizeof(int64_t))))
+        result = PyTuple_Pack(3, buffer, starts, offsets);
+done:
+    PyMem_Free(found);
+    Py_DECREF(texts);
+    Py_XDECREF(encoded);
+    Py_XDECREF(offsets);
+    Py_XDECREF(buffer);
+    Py_XDECREF(starts);
+    return result;
+}
 
 typedef struct {
     const uint64_t *keys;
@@ -250,9 +326,40 @@ static PyObject *sum_rows(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* The mean of a few float32 rows that are given as a list of ints, of which to make an array would take longer. */
+static PyObject *mean_few(PyObject *self, PyObject *args)
+{
+    Py_buffer table, mean;
+    PyObject *ids;
+    Py_ssize_t dim;
+    int32_t columns[MOST_OF_FEW];
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*nO!w*", &table, &dim, &PyList_Type, &ids, &mean))
+        return NULL;
+    int32_t ends[2] = {0, (int32_t)PyList_GET_SIZE(ids)};
+    if (ends[1] > MOST_OF_FEW)
+        PyErr_SetString(PyExc_ValueError, "too many rows");
+    else
+        for (int32_t i = 0; i < ends[1]; i++)
+            columns[i] = (int32_t)PyLong_AsLong(PyList_GET_ITEM(ids, i));
+    if (!PyErr_Occurred()) {
+        float *sum = mean.buf;
+        sum_float32(table.buf, dim, columns, ends, 1, NULL, sum);
+        for (Py_ssize_t j = 0; j < dim; j++)
+            sum[j] /= (float)ends[1];
+    }
+    PyBuffer_Release(&table);
+    PyBuffer_Release(&mean);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"cut", cut, METH_VARARGS, "Put texts end to end, and cut them into pieces."},
     {"find", find, METH_VARARGS, "Look words up."},
     {"gather", gather, METH_VARARGS, "Put the token ids of words one behind the other."},
+    {"mean_few", mean_few, METH_VARARGS, "Compute the mean of at most 256 rows of a table."},
     {"sum_rows", sum_rows, METH_VARARGS, "Sum rows of a table, each bag's by itself."},
     {NULL, NULL, 0, NULL},
 };

@@ -181,11 +181,14 @@ class StaticEncoder:
         texts = [sentences] if isinstance(sentences, str) else _checked_texts(sentences)
         texts = [front + text for text in texts] if front else texts
         try:
-            embeddings = self._encode(texts, batch_size, show_progress_bar, num_threads)
+            if isinstance(sentences, str) and len(texts[0]) <= LONG_TEXT:
+                embeddings = self._encode_text(texts[0])
+            else:
+                embeddings = self._encode(texts, batch_size, show_progress_bar, num_threads)
+                embeddings = embeddings[0] if isinstance(sentences, str) else embeddings
         except (UnicodeEncodeError, TypeError):
             _check_characters(texts)
             raise
-        embeddings = embeddings[0] if isinstance(sentences, str) else embeddings
         embeddings = normalized(embeddings) if self.table.normalize else embeddings
         is_cut = truncate_dim is not None and truncate_dim < self.dim
         if is_cut:
@@ -266,9 +269,8 @@ class StaticEncoder:
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and other processes get the model without what is cached about it and its words."""
-        return {
-            name: value for name, value in self.__dict__.items() if name not in ("_plain", "_words", "_batch_table")
-        }
+        cached = ("_plain", "_words", "_batch_table")
+        return {name: value for name, value in self.__dict__.items() if name not in cached}
 
     def __repr__(self) -> str:
         return f"StaticEncoder([{self.table.num_tokens}, {self.dim}] {self.table.weight.dtype})"
@@ -298,16 +300,14 @@ class StaticEncoder:
         words = self._words_if_worth_it(len(text))
         return self._plain.ids(text) if words is None else words.ids(text)
 
-    def _encode(
-        self, texts: Sequence[str], batch_size: int, show_progress_bar: bool | None, num_threads: int | None
-    ) -> Vectors:
+    def _encode_text(self, text: str) -> Vectors:
+        # Casting the whole table is not worth it for a few texts; but if it has been done, these need no casting.
+        return mean_vector(self.__dict__.get("_batch_table", self.table), self._ids(text))
+
+    def _encode(self, texts: Sequence[str], batch_size: int, show: bool | None, num_threads: int | None) -> Vectors:
+        if 0 < len(texts) <= _FEW and max(map(len, texts)) <= LONG_TEXT:
+            return np.stack([self._encode_text(text) for text in texts])
         vectors = np.empty((len(texts), self.dim), np.float32)
-        if len(texts) <= _FEW and max(map(len, texts), default=0) <= LONG_TEXT:
-            # Casting the whole table is not worth it for a few texts; but if it has been done, these need no casting.
-            table = self.__dict__.get("_batch_table", self.table)
-            for index, text in enumerate(texts):
-                vectors[index] = mean_vector(table, self._ids(text))
-            return vectors
         words = self._words_if_worth_it(sum(map(len, texts)))
 
         def encode_batch(start: int) -> int:
@@ -319,10 +319,9 @@ class StaticEncoder:
         from tqdm import tqdm
 
         starts = range(0, len(texts), batch_size)
-        threads = min(len(starts), num_threads or os.cpu_count() or 1)
-        if show_progress_bar is None:
-            show_progress_bar = logger.isEnabledFor(logging.INFO)
-        bar = tqdm(desc="Encoding", total=len(texts), unit=" texts", disable=not show_progress_bar)
+        threads = min(len(starts), num_threads or os.cpu_count() or 1) or 1  # no texts, no batches
+        show = logger.isEnabledFor(logging.INFO) if show is None else show
+        bar = tqdm(desc="Encoding", total=len(texts), unit=" texts", disable=not show)
         with bar, ThreadPoolExecutor(threads) as pool:
             for count in (map if threads == 1 else pool.map)(encode_batch, starts):
                 bar.update(count)

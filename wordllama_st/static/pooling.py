@@ -70,13 +70,16 @@ def mean_vector(table: StaticTable, ids: list[int]) -> Vectors:
         return long_mean
     if not ids:
         return np.zeros(table.dim, np.float32)
-    mean: Vectors
+    weight, mean = table.weight, np.empty(table.dim, np.float32)
     # The kernel takes rows that lie end to end; to copy a table for the sake of one text takes longer than the text.
-    if kernel is None or table.weight.dtype == np.float16 or not table.weight.flags.c_contiguous:
-        mean = np.add.reduce(table.rows(ids), axis=0)
+    if kernel is None or weight.dtype == np.float16 or not weight.flags.c_contiguous:
+        np.add.reduce(table.rows(ids), axis=0, out=mean)
+    elif weight.dtype == np.float32 and table.mapping is None and table.scales is None:
+        kernel.mean_few(weight, table.dim, ids, mean)
+        return mean
     else:
         columns, scales = _columns_and_scales(table, np.array(ids, np.int32))
-        mean = sum_rows(table.weight, columns, np.array([0, len(ids)], np.int32), scales)[0]
+        mean = sum_rows(weight, columns, np.array([0, len(ids)], np.int32), scales)[0]
     mean /= len(ids)
     return mean
 

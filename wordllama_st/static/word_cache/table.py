@@ -57,11 +57,6 @@ class Words:
     starts: Integers
     lengths: Integers
 
-    @classmethod
-    def cut(cls, text: bytes, starts: Integers) -> Words:
-        """Cut a text into words that begin at ``starts``, of which the first is 0."""
-        return cls(text + bytes(WIDTHS[-1]), starts, np.diff(starts, append=len(text)))
-
     def at(self, positions: Integers) -> Words:
         """Select some of the words."""
         return Words(self.buffer, self.starts[positions], self.lengths[positions])

@@ -13,9 +13,19 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
+from wordllama_st.static import kernel
 from wordllama_st.static.word_cache.plain import Bags, PlainTokenizer
 from wordllama_st.static.word_cache.rules import PROBES, WordRules, infer_word_rules
-from wordllama_st.static.word_cache.table import ABSENT, LONGEST, NOT_ALONE, Integers, Tokenized, Words, WordTable
+from wordllama_st.static.word_cache.table import (
+    ABSENT,
+    LONGEST,
+    NOT_ALONE,
+    WIDTHS,
+    Integers,
+    Tokenized,
+    Words,
+    WordTable,
+)
 
 #: Characters from which on a text is looked up with arrays.
 LONG_TEXT = 4096
@@ -109,14 +119,10 @@ class WordTokenizer:
 
     def bags(self, texts: Sequence[str]) -> Bags:
         """Tokenize texts, looking up all their pieces at once."""
-        prefix = self.rules.prefix.encode()
-        encoded = [prefix + text.encode() if text else b"" for text in texts]
-        offsets = np.cumsum([0, *map(len, encoded)])
-        buffer = b"".join(encoded)
-        if not buffer:
+        words, offsets = self._cut(texts)
+        starts = words.starts
+        if not len(starts):
             return Bags(np.empty(0, np.int32), offsets)
-        starts = self._cuts(buffer, offsets)
-        words = Words.cut(buffer, starts)
         table = self._table
         tokenized = table.find(words)
         absent = np.flatnonzero(tokenized.counts == ABSENT)
@@ -152,9 +158,25 @@ class WordTokenizer:
             tokenized.counts[firsts[index] : firsts[index + 1]] = 0
         return tokenized.replaced(firsts[odd], Tokenized(whole.ids, whole.offsets[:-1], np.diff(whole.offsets)))
 
-    def _cuts(self, buffer: bytes, offsets: Integers) -> Integers:
-        """Find where the pieces of a buffer of texts begin."""
-        characters = np.frombuffer(buffer, np.uint8)
+    def _cut(self, texts: Sequence[str]) -> tuple[Words, Integers]:
+        """Put texts end to end, and cut them into pieces.
+
+        Returns:
+            The pieces; and where each text begins in their buffer, and where the last one ends, [B + 1].
+        """
+        if kernel is not None:
+            buffer, begins, ends = kernel.cut(texts, self.rules.prefix, self.rules.cuts_newlines, WIDTHS[-1])
+            starts, offsets = np.frombuffer(begins, np.int64), np.frombuffer(ends, np.int64)
+        else:
+            prefix = self.rules.prefix.encode()
+            encoded = [prefix + text.encode() if text else b"" for text in texts]
+            offsets = np.cumsum([0, *map(len, encoded)])
+            buffer = b"".join([*encoded, bytes(WIDTHS[-1])])
+            starts = self._cuts(np.frombuffer(buffer, np.uint8)[: offsets[-1]], offsets)
+        return Words(buffer, starts, np.diff(starts, append=offsets[-1])), offsets
+
+    def _cuts(self, characters: npt.NDArray[np.uint8], offsets: Integers) -> Integers:
+        """Find where the pieces of texts that lie end to end begin."""
         is_cut, before = characters == _SPACE, characters[:-1]
         if self.rules.cuts_newlines:
             newlines = characters == _NEWLINE
@@ -163,7 +185,7 @@ class WordTokenizer:
             is_cut |= newlines
         else:
             is_cut[1:] &= ~_IS_ASCII_SPACE[before]
-        is_cut[offsets[offsets < len(buffer)]] = True
+        is_cut[offsets[offsets < len(characters)]] = True
         return np.flatnonzero(is_cut)
 
     def _tokenize(self, words: Words) -> Tokenized:
