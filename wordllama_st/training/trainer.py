@@ -95,6 +95,7 @@ def run_trainer(
             # the processes could be at batches of different datasets. A batch is split instead, in equal parts.
             "per_device_train_batch_size": whole_batch,
             "accelerator_config": {"split_batches": True},
+            "ddp_find_unused_parameters": False,
             "dataloader_drop_last": num_processes() > 1,
             "use_cpu": processes().device.type == "cpu",
             "learning_rate": learning_rate,
