@@ -79,7 +79,11 @@ def main() -> None:
         pairs = [pair for part in batches(2 * options.steps) for pair in zip(*part, strict=True)]
         lines = (json.dumps({"summary": summary, "body": body}) for summary, body in pairs)
         (folder / "pairs.jsonl").write_text("\n".join(lines))
-        rounds = [(run(folder, 1), run(folder, 2)) for _ in range(options.rounds)]
+        rounds = []
+        for number in range(1, options.rounds + 1):
+            rounds.append((run(folder, 1), run(folder, 2)))
+            shown = " and ".join(f"{max(each['seconds'] for each in result):.1f} s" for result in rounds[-1])
+            print(f"round {number}: {shown} by one and two processes", flush=True)
     one, two = ([part[number] for part in rounds] for number in (0, 1))
     print(f"D = {options.dim:,} → {OUT_DIM:,}, {len(pairs):,} pairs in batches of {ROWS}, {os.cpu_count()} cores")
     for label, results in (("one process", one), ("two processes", two)):
