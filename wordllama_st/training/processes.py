@@ -108,20 +108,23 @@ def gathered(tensor: Tensor) -> Tensor:
     """Return the tensors [B, ...] of all processes as one, [W B, ...], through which gradients flow back to each."""
     if num_processes() == 1:
         return tensor
-    return cast(Tensor, all_gather_with_grad(tensor))
+    return all_gather_with_grad(tensor)
 
 
 def own_rows(count: int) -> slice:
     """Return which of the ``count`` rows that :func:`gathered` returned are this process's."""
     each = count // num_processes()
-    return slice(processes().process_index * each, (processes().process_index + 1) * each)
+    start = int(processes().process_index) * each
+    return slice(start, start + each)
 
 
 def used_anywhere(numbers: Tensor, limit: int) -> Tensor:
     """Return the distinct numbers below ``limit`` that the tensors of all processes hold, in order."""
+    distinct: Tensor = numbers.unique()
     if num_processes() == 1:
-        return numbers.unique()
+        return distinct
     used = torch.zeros(limit, dtype=torch.uint8, device=numbers.device)
-    used[numbers] = 1
+    used[distinct] = 1
     dist.all_reduce(used, dist.ReduceOp.MAX)
-    return used.nonzero().squeeze(1)
+    distinct = used.nonzero().squeeze(1)
+    return distinct
