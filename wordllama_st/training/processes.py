@@ -121,10 +121,9 @@ def own_rows(count: int) -> slice:
 def used_anywhere(numbers: Tensor, limit: int) -> Tensor:
     """Return the distinct numbers below ``limit`` that the tensors of all processes hold, in order."""
     distinct: Tensor = numbers.unique()
-    if num_processes() == 1:
-        return distinct
-    used = torch.zeros(limit, dtype=torch.uint8, device=numbers.device)
-    used[distinct] = 1
-    dist.all_reduce(used, dist.ReduceOp.MAX)
-    distinct = used.nonzero().squeeze(1)
+    if num_processes() > 1:
+        used = torch.zeros(limit, dtype=torch.uint8, device=numbers.device)
+        used[distinct] = 1
+        dist.all_reduce(used, dist.ReduceOp.MAX)
+        distinct = used.nonzero().squeeze(1)
     return distinct
