@@ -38,6 +38,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/baking.py
 	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/training_processes.py
 	$(BIN)/python benchmarks/encoding.py $(if $(TEXTS),--texts $(TEXTS)) --plot docs/assets/encoding.png
 
 # Every recipe's scores, from nothing. DATA has sts/dev-*.tsv, sts/train-*.tsv and ag_news_test.csv. The peer's distillation

@@ -46,6 +46,6 @@ def add_command(commands: opt.Commands) -> None:
         "--every-row", action="store_true", help="train every row of the table, not projection and token weights alone"
     )
     training.add_argument("--binary", action="store_true", help="train sign embeddings, by straight-through estimation")
-    opt.add_training(training, epochs=2.0, batch_size="default: 1,024, fewer for few texts")
+    opt.add_training(training, epochs=2.0, batch_size="of each process; default: 1,024, fewer for few texts")
     opt.add_checkpoints(training)
     parser.set_defaults(run=opt.run_recipe)

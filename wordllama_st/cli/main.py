@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     warnings.filterwarnings("ignore", module="torch")
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of the libraries to each other
     for library in ("sentence_transformers", "datasets", "pypdf"):
         logging.getLogger(library).setLevel(logging.CRITICAL)  # what they log as errors is raised as well
     try:

@@ -28,10 +28,10 @@ def command(commands: Commands, name: str, summary: str, description: str) -> ar
     return commands.add_parser(name, help=summary, description=description)
 
 
-def recipe_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Return a command's options as arguments of its recipe; progress is shown on a terminal."""
+def recipe_arguments(options: argparse.Namespace, *, show_progress_bar: bool = True) -> dict[str, Any]:
+    """Return a command's options as arguments of its recipe; progress is shown on a terminal, if at all."""
     arguments = {name: value for name, value in vars(options).items() if name not in _OWN}
-    return arguments | {"show_progress_bar": sys.stderr.isatty()}
+    return arguments | {"show_progress_bar": show_progress_bar and sys.stderr.isatty()}
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
@@ -57,11 +57,17 @@ def check_json(options: argparse.Namespace) -> None:
 
 
 def run_recipe(options: argparse.Namespace) -> None:
-    """Run the recipe of a command's name, print its report, and write it as JSON if asked to."""
-    check_json(options)
-    result = getattr(wordllama_st, options.command)(**recipe_arguments(options))
-    print_report(result.report, options)
-    print_saved(options.path, is_static=options.command != "train")
+    """Run the recipe of a command's name, print its report, and write it as JSON if asked to, in the main process."""
+    recipe = getattr(wordllama_st, options.command)
+    from wordllama_st.training.processes import is_main_process, leave_processes, main_process_first
+
+    with main_process_first():
+        check_json(options)
+    result = recipe(**recipe_arguments(options, show_progress_bar=is_main_process()))
+    if is_main_process():
+        print_report(result.report, options)
+        print_saved(options.path, is_static=options.command != "train")
+    leave_processes()
 
 
 def print_report(report: Report, options: argparse.Namespace) -> None:
@@ -130,7 +136,7 @@ def add_training(
     group: argparse._ArgumentGroup,
     epochs: float | None = 3.0,
     epochs_help: str = "default: %(default)s",
-    batch_size: str = "default: 256, fewer for little data",
+    batch_size: str = "of each process; default: 256, fewer for little data",
 ) -> None:
     """Declare the hyperparameters of training."""
     group.add_argument("--epochs", type=positive_real, default=epochs, help=epochs_help)

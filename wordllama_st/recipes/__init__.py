@@ -11,10 +11,13 @@ Arguments that several recipes share:
 - ``dims``: Matryoshka dims; the model's dim and its halves down to 64 if None.
 - ``binary``: train sign embeddings, by straight-through estimation. ``bf16``: train in mixed precision.
 - ``stay_close``: how strongly each token's embedding is held to its start (L2-SP; Li et al., ICML 2018).
-- ``batch_size``: rows per step; 256 (1,024 for distillation) if None, fewer for little data.
+- ``batch_size``: rows per step in each process; 256 (1,024 for distillation) if None, fewer for little data.
 - ``learning_rate``: 1e-3 for a projection, and 0.05 of its root mean square for a table, if None.
 - ``checkpoint_dir``: directory of checkpoints; training resumes from the last complete one. None keeps none.
 - ``show_progress_bar``: None shows it when this package logs at INFO.
+
+In several processes (``torchrun``, ``accelerate launch``), ``train``, ``distill`` and ``finetune`` share each batch,
+and the main process writes.
 
 All of them raise OutputExistsError if ``path`` must not be replaced; TrainingError if training diverges, or checkpoints
 belong to another run; and CodebookError, DatasetError, DocumentError or ModelLoadError if a source cannot be read.

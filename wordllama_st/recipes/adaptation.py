@@ -21,6 +21,7 @@ from wordllama_st.training.asymmetric import make_asymmetric_model, save_asymmet
 from wordllama_st.training.build import build_model
 from wordllama_st.training.distillation import SAMPLE, initialize_by_least_squares, sample
 from wordllama_st.training.index import Index, distinct_documents, make_index
+from wordllama_st.training.processes import refuse_several_processes
 from wordllama_st.training.report import AdaptationReport, IndexReport, Result
 from wordllama_st.training.static_model import (
     model_name,
@@ -97,10 +98,11 @@ def adapt(
 
     Raises:
         ArgumentError: If the vectors are not as many as the documents, zero, not finite or all alike; if they are not
-            the teacher's; or if an argument does not fit the others.
+            the teacher's; if an argument does not fit the others; or if several processes were launched.
         DatasetError: If there are fewer than 100 different documents.
         DocumentError: If a folder has no usable documents, or too few.
     """
+    refuse_several_processes("adapt")
     sources = [model, documents, vectors, teacher, *(source for source in queries or () if isinstance(source, Path))]
     for output in (path, asymmetric):
         check_output(output, overwrite=overwrite, sources=sources)

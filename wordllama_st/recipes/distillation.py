@@ -17,6 +17,7 @@ from wordllama_st.modules import Binarize
 from wordllama_st.storage.staging import check_output
 from wordllama_st.training import distillation
 from wordllama_st.training.build import build_model
+from wordllama_st.training.processes import from_main_process, main_process_first
 from wordllama_st.training.report import DistillationReport, Result, ScoreChange
 from wordllama_st.training.static_model import model_name, save_static_model
 from wordllama_st.training.teacher import load_teacher, teacher_embeddings
@@ -64,10 +65,11 @@ def distill(
         DatasetError: If there are fewer than 100 distinct texts.
     """
     texts = list(texts)
-    check_output(path, overwrite=overwrite, sources=(codebook, *(text for text in texts if isinstance(text, Path))))
-    codebook = codebook if isinstance(codebook, Codebook) else Codebook.from_pretrained(codebook)
-    distinct = distillation.distinct_texts(texts)
-    teacher_model = load_teacher(teacher, bf16=teacher_bf16, similarity=teacher_similarity)
+    with main_process_first():
+        check_output(path, overwrite=overwrite, sources=(codebook, *(text for text in texts if isinstance(text, Path))))
+        codebook = codebook if isinstance(codebook, Codebook) else Codebook.from_pretrained(codebook)
+        distinct = distillation.distinct_texts(texts)
+        teacher_model = load_teacher(teacher, bf16=teacher_bf16, similarity=teacher_similarity)
     if cache is None and path is not None:
         cache = Path(path).with_name(f"{Path(path).name}-teacher")
     start = time.perf_counter()
@@ -75,7 +77,7 @@ def distill(
         embeddings = teacher_embeddings(
             teacher_model,
             distinct,
-            cache or scratch,
+            cache or from_main_process(str, scratch),
             batch_size=teacher_batch_size,
             prompt_name=teacher_prompt_name,
             show_progress_bar=show_progress_bar,
@@ -118,7 +120,7 @@ def distill(
         trained = "every row of the table" if every_row else "projection and token weights"
         statement = f"Distilled from {model_name(teacher)} on {len(distinct):,} texts, {trained}"
         origin = [*describe_origin(model), statement]
-        save_static_model(student, path, origin, overwrite=overwrite)
+        from_main_process(save_static_model, student, path, origin, overwrite=overwrite)
     return Result(student, report)
 
 

@@ -16,6 +16,7 @@ from wordllama_st.storage.staging import check_output, staged_directory
 from wordllama_st.training import supervised
 from wordllama_st.training.build import build_or_continue
 from wordllama_st.training.labelled_queries import train_on_vectors
+from wordllama_st.training.processes import from_main_process, main_process_first
 from wordllama_st.training.report import Result, TrainingReport
 from wordllama_st.training.static_model import model_name, save_static_model, static_model_from_pretrained
 
@@ -58,8 +59,9 @@ def train(
     Raises:
         ArgumentError: If a trained model is given with an argument that builds a new one, or a dim is too large.
     """
-    check_output(path, overwrite=overwrite, sources=(codebook, *supervised.as_list(datasets)))
-    data = supervised.read_datasets(datasets, columns, split)
+    with main_process_first():
+        check_output(path, overwrite=overwrite, sources=(codebook, *supervised.as_list(datasets)))
+        data = supervised.read_datasets(datasets, columns, split)
     model = build_or_continue(
         codebook,
         max_seq_length=max_seq_length,
@@ -84,9 +86,13 @@ def train(
         show_progress_bar=show_progress_bar,
     )
     if path is not None:
-        with staged_directory(path, overwrite=overwrite) as staging:
-            model.save_pretrained(str(staging), model_name=Path(path).name)
+        from_main_process(_save, model, Path(path), overwrite=overwrite)
     return Result(model, report)
+
+
+def _save(model: SentenceTransformer, path: Path, *, overwrite: bool) -> None:
+    with staged_directory(path, overwrite=overwrite) as staging:
+        model.save_pretrained(str(staging), model_name=path.name)
 
 
 def finetune(
@@ -122,8 +128,9 @@ def finetune(
     Raises:
         ModelLoadError: If the model is not static.
     """
-    check_output(path, overwrite=overwrite, sources=(model, *supervised.as_list(datasets)))
-    static = static_model_from_pretrained(model)
+    with main_process_first():
+        check_output(path, overwrite=overwrite, sources=(model, *supervised.as_list(datasets)))
+        static = static_model_from_pretrained(model)
     if vectors_column is not None:
         return _finetune_on_vectors(
             static,
@@ -144,7 +151,8 @@ def finetune(
             checkpoint_dir=checkpoint_dir,
             show_progress_bar=show_progress_bar,
         )
-    data = supervised.read_datasets(datasets, columns, split)
+    with main_process_first():
+        data = supervised.read_datasets(datasets, columns, split)
     report = supervised.train_and_evaluate(
         static,
         data,
@@ -165,7 +173,7 @@ def finetune(
         names = ", ".join(dataset.name for dataset in report.datasets)
         statement = f"Fine-tuned on {report.rows:,} rows of {names}, held to its start with strength {stay_close:g}"
         origin = [f"{model_name(model)}, every row of its table", statement]
-        save_static_model(static, path, origin, overwrite=overwrite)
+        from_main_process(save_static_model, static, path, origin, overwrite=overwrite)
     return Result(static, report)
 
 
@@ -187,11 +195,12 @@ def _finetune_on_vectors(
     files = supervised.as_list(datasets)
     if len(files) != 1 or not isinstance(files[0], (str, Path)) or len(columns or ()) > 1:
         raise ArgumentError("--vectors-column is for one file, with one column of queries.")
-    data = read_corpus(files[0], text_column=columns[0] if columns else None, vectors_column=vectors_column)
+    with main_process_first():
+        data = read_corpus(files[0], text_column=columns[0] if columns else None, vectors_column=vectors_column)
     report = train_on_vectors(static, data, str(files[0]), columns=[*(columns or ()), vectors_column], **arguments)
     if path is not None:
         statement = f"Fine-tuned on {report.rows:,} queries and vectors of {files[0]}"
         origin = [f"{model_name(source)}, every row of its table", statement]
         space = None if isinstance(source, SentenceTransformer) else read_static_model(source).space
-        save_static_model(static, path, origin, space=space, overwrite=overwrite)
+        from_main_process(save_static_model, static, path, origin, space=space, overwrite=overwrite)
     return Result(static, report)

@@ -25,6 +25,7 @@ from wordllama_st.data.texts import as_texts
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.modules import Projection
 from wordllama_st.training.losses import DistillationLoss
+from wordllama_st.training.processes import from_main_process, num_processes
 from wordllama_st.training.supervised import check_dims, default_learning_rate
 from wordllama_st.training.trainer import run_trainer
 from wordllama_st.training.views import DocumentViews
@@ -83,7 +84,8 @@ def pca_rotate(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDA
     Norms and cosine similarities are unchanged; leading dimensions carry the most variance.
     """
     rows = sample(np.arange(len(vectors)), SAMPLE, seed)
-    axes = principal_axes([vectors[rows].astype(np.float32)])
+    # Those of another processor may differ in their signs.
+    axes = from_main_process(principal_axes, [vectors[rows].astype(np.float32)])
     rotated = np.empty(vectors.shape, np.float16)
     for start in range(0, len(vectors), CHUNK):
         rotated[start : start + CHUNK] = vectors[start : start + CHUNK].astype(np.float32) @ axes
@@ -171,9 +173,9 @@ def train_distillation(
         settings["data_collator"] = SentenceTransformerDataCollator(texts.batch)
     else:
         rows = Dataset.from_dict({"text": list(texts), "label": range(len(texts))})
-    batch_size = min(
-        batch_size or default_batch_size(len(rows)), len(rows)
-    )  # the last batch is left out if it is short, and must not be the only one
+    share = len(rows) // num_processes()
+    # The last batch is left out if it is short, and must not be the only one.
+    batch_size = min(batch_size or default_batch_size(share), share)
     return run_trainer(
         model,
         {"texts": rows},

@@ -15,6 +15,7 @@ from wordllama_st.data.corpus import Corpus
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.static.similarity import normalized
 from wordllama_st.training.losses import FixedVectorsLoss, L2SPLoss
+from wordllama_st.training.processes import from_main_process, num_processes
 from wordllama_st.training.report import DatasetReport, ScoreChange, TrainingReport
 from wordllama_st.training.supervised import MIN_ROWS_TO_HOLD_OUT, default_batch_size, default_learning_rate
 from wordllama_st.training.trainer import run_trainer
@@ -63,21 +64,22 @@ def train_on_vectors(
     order = np.random.default_rng(seed).permutation(len(vectors))
     count = max(1, round(hold_out * len(order))) if hold_out and len(order) >= MIN_ROWS_TO_HOLD_OUT else 0
     held_out, rows = order[:count], order[count:]
-    before = _scores(model, data.texts, vectors, held_out)
+    before = from_main_process(_scores, model, data.texts, vectors, held_out)
     loss = FixedVectorsLoss(model, vectors)
+    share = len(rows) // num_processes()
     seconds = run_trainer(
         model,
         {"queries": Dataset.from_dict({"query": [data.texts[row] for row in rows], "label": rows})},
         {"queries": L2SPLoss(loss, model, stay_close) if stay_close else loss},
         epochs=epochs,
-        batch_size=min(len(rows), batch_size or default_batch_size(len(rows))),
+        batch_size=min(share, batch_size or default_batch_size(share)),
         learning_rate=learning_rate or default_learning_rate(model),
         seed=seed,
         run={"closeness": stay_close},
         batch_sampler=BatchSamplers.BATCH_SAMPLER,  # what is twice in a batch is masked
         **arguments,
     )
-    after = _scores(model, data.texts, vectors, held_out)
+    after = from_main_process(_scores, model, data.texts, vectors, held_out)
     scores = tuple(ScoreChange(metric, before[metric], after[metric]) for metric in after)
     what = "FixedVectorsLoss, in-batch negatives"
     described = DatasetReport(name, "queries with vectors", len(vectors), count, None, tuple(columns), (), what)

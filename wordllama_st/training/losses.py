@@ -1,4 +1,8 @@
-"""Losses that sentence-transformers lacks: distillation, ranking of fixed vectors, and L2-SP for tables."""
+"""Losses that sentence-transformers lacks: distillation, ranking of fixed vectors, and L2-SP for tables.
+
+In several processes, each compares its own texts with those of all, so that the mean of their losses is the loss of the
+whole batch.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,10 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.losses import CoSENTLoss
 from torch import Tensor, nn
 
+from wordllama_st.training.processes import gathered, own_rows, used_anywhere
 from wordllama_st.training.static_model import embedding_weight
 
 #: Masked logits; finite, because the divergence multiplies them by zero.
@@ -61,20 +67,23 @@ class DistillationLoss(nn.Module):
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
         (features,) = sentence_features
         student: Tensor = self.model(features)["sentence_embedding"].float()
-        teacher = torch.from_numpy(self.vectors[labels.cpu().numpy()]).to(student)
+        teachers = torch.from_numpy(self.vectors[gathered(labels).cpu().numpy()]).to(student)
+        teacher = teachers[own_rows(len(teachers))]
         loss = 1 - F.cosine_similarity(student, teacher[:, : student.shape[1]]).mean()
         if self.similarity_weight:
-            target = self._log_probabilities(teacher).exp()
+            students = gathered(student)
+            target = self._log_probabilities(teachers).exp()
             for dim in self.dims:
-                divergence = F.kl_div(self._log_probabilities(student[:, :dim]), target, reduction="batchmean")
+                divergence = F.kl_div(self._log_probabilities(students[:, :dim]), target, reduction="batchmean")
                 loss = loss + self.similarity_weight * self.temperature * divergence
         return loss
 
     def _log_probabilities(self, vectors: Tensor) -> Tensor:
-        """Return the log-softmax of each text's similarities to the others, [B, B]."""
+        """Return the log-softmax of the similarities of this process's texts to those of all processes, [B, W B]."""
         vectors = F.normalize(vectors)
-        similarities = vectors @ vectors.T / self.temperature
-        itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
+        own = own_rows(len(vectors))
+        similarities = vectors[own] @ vectors.T / self.temperature
+        itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)[own]
         return similarities.masked_fill(itself, -MASKED).log_softmax(dim=1)
 
 
@@ -102,10 +111,19 @@ class FixedVectorsLoss(nn.Module):
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
         (features,) = sentence_features
         queries = F.normalize(self.model(features)["sentence_embedding"].float())
-        documents = torch.from_numpy(self.vectors[labels.cpu().numpy()]).to(queries)
-        repeated = (documents @ documents.T > SAME_DOCUMENT).fill_diagonal_(False)
+        documents = torch.from_numpy(self.vectors[gathered(labels).cpu().numpy()]).to(queries)
+        own = own_rows(len(documents))
+        repeated = (documents @ documents.T > SAME_DOCUMENT).fill_diagonal_(False)[own]
         scores = (queries @ documents.T / self.temperature).masked_fill(repeated, -MASKED)
-        return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+        return F.cross_entropy(scores, torch.arange(len(documents), device=scores.device)[own])
+
+
+class GatheredCoSENTLoss(CoSENTLoss):
+    """CoSENTLoss of sentence-transformers of the scored pairs of all processes, each compared with all others."""
+
+    def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
+        together: Tensor = super().compute_loss_from_embeddings(list(map(gathered, embeddings)), gathered(labels))
+        return together
 
 
 class L2SPLoss(nn.Module):
@@ -122,6 +140,7 @@ class L2SPLoss(nn.Module):
 
     def __init__(self, loss: nn.Module, model: SentenceTransformer, strength: float) -> None:
         super().__init__()
+        self.model = model  # which the Trainer replaces by the one that averages the gradients of processes
         self.loss = loss
         self.table = embedding_weight(model)
         self.start: Tensor
@@ -131,7 +150,7 @@ class L2SPLoss(nn.Module):
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Any:
         sentence_features = list(sentence_features)
-        used = torch.cat([features["input_ids"] for features in sentence_features]).unique()
+        used = used_anywhere(torch.cat([features["input_ids"] for features in sentence_features]), len(self.table))
         moved = F.embedding(used, self.table) - self.start[used]
         distance = moved.square().sum(dim=1).mean() / self.scale
         return self.loss(sentence_features, labels) + self.strength * distance

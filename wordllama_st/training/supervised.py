@@ -15,7 +15,6 @@ from sentence_transformers.sentence_transformer.evaluation import (
     InformationRetrievalEvaluator,
 )
 from sentence_transformers.sentence_transformer.losses import (
-    CoSENTLoss,
     MatryoshkaLoss,
     MultipleNegativesRankingLoss,
 )
@@ -27,7 +26,8 @@ from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.modules import Binarize
 from wordllama_st.training.checkpoints import last_complete_checkpoint
 from wordllama_st.training.hard_negatives import add_hard_negatives
-from wordllama_st.training.losses import L2SPLoss
+from wordllama_st.training.losses import GatheredCoSENTLoss, L2SPLoss
+from wordllama_st.training.processes import from_main_process, num_processes
 from wordllama_st.training.report import DatasetReport, ScoreChange, TrainingReport
 from wordllama_st.training.static_model import embedding_weight, is_static_model
 from wordllama_st.training.trainer import run_trainer
@@ -118,9 +118,14 @@ def default_learning_rate(model: SentenceTransformer) -> float:
 def make_loss(model: SentenceTransformer, kind: Kind, dims: Sequence[int]) -> nn.Module:
     """Make the loss for a kind of data, at several Matryoshka dims (Kusupati et al., NeurIPS 2022).
 
-    CoSENTLoss depends on the order of the scores only, so that any scale will do.
+    CoSENTLoss depends on the order of the scores only, so that any scale will do. Each text is compared with those of
+    all processes.
     """
-    loss = CoSENTLoss(model) if kind is Kind.SCORED_PAIRS else MultipleNegativesRankingLoss(model)
+    loss = (
+        GatheredCoSENTLoss(model)
+        if kind is Kind.SCORED_PAIRS
+        else MultipleNegativesRankingLoss(model, gather_across_devices=num_processes() > 1)
+    )
     return MatryoshkaLoss(model, loss, matryoshka_dims=list(dims)) if len(dims) > 1 else loss
 
 
@@ -236,7 +241,7 @@ def train_supervised(
         {name: part.rows for name, part in parts.items()},
         losses,
         epochs=epochs,
-        batch_size=batch_size or default_batch_size(sum(len(part.rows) for part in parts.values())),
+        batch_size=batch_size or default_batch_size(sum(len(part.rows) for part in parts.values()) // num_processes()),
         learning_rate=learning_rate or default_learning_rate(model),
         run={"Matryoshka dims": dims, "closeness": stay_close},
         **arguments,
@@ -286,7 +291,7 @@ def train_and_evaluate(
             train[name], held_out[name] = hold_out_rows(part, hold_out, seed=seed)
         mined = bool(mine_negatives) and (part.kind is Kind.PAIRS or len(data) == 1)
         if mined and mine_negatives:
-            train[name] = add_hard_negatives(model, train[name], mine_negatives)
+            train[name] = from_main_process(add_hard_negatives, model, train[name], mine_negatives)
         reports.append(
             DatasetReport(
                 name=part.name,
@@ -299,9 +304,9 @@ def train_and_evaluate(
                 loss=describe_loss(train[name].kind, dims),
             )
         )
-    before = _evaluate(model, held_out, dims)
+    before = from_main_process(_evaluate, model, held_out, dims)
     checkpoint = last_complete_checkpoint(Path(checkpoint_dir)) if checkpoint_dir else None
     seconds = train_supervised(model, train, dims=dims, checkpoint_dir=checkpoint_dir, seed=seed, **arguments)
-    after = _evaluate(model, held_out, dims)
+    after = from_main_process(_evaluate, model, held_out, dims)
     scores = tuple(ScoreChange(metric, before[metric], after[metric]) for metric in after)
     return TrainingReport(tuple(reports), scores, seconds, checkpoint)

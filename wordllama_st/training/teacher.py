@@ -22,6 +22,7 @@ from tqdm.autonotebook import tqdm
 from wordllama_st.errors import ArgumentError, ModelLoadError, reason
 from wordllama_st.storage.hub import check_reachable
 from wordllama_st.storage.staging import check_or_record, staged_file
+from wordllama_st.training.processes import from_main_process, num_processes, processes
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,8 @@ def teacher_embeddings(
 ) -> npt.NDArray[np.float16]:
     """Encode n texts with a teacher, and keep the embeddings in a cache directory of this teacher and these texts.
 
-    What the directory has is read instead of computed: an interrupted run resumes, less at most 4,096 texts. With a
+    What the directory has is read instead of computed: an interrupted run resumes, less at most 4,096 texts. Several
+    processes share the encoding, each making some of the files in the directory, which all of them read. With a
     task, texts are encoded as queries or documents, with the teacher's own prompt or modules for these.
 
     Returns:
@@ -102,23 +104,31 @@ def teacher_embeddings(
         raise ArgumentError("There are no texts for the teacher.")
     cache = Path(cache)
     made_of = {"teacher": fingerprint(teacher), "prompt": task or prompt_name, "texts": _digest(texts)}
-    _check_cache(cache, made_of, len(texts))
+    from_main_process(_check_cache, cache, made_of, len(texts))
     if show_progress_bar is None:
         show_progress_bar = logger.isEnabledFor(logging.INFO)
     parts = {
         cache / f"vectors-{start // TEXTS_PER_FILE:05}.safetensors": texts[start : start + TEXTS_PER_FILE]
         for start in range(0, len(texts), TEXTS_PER_FILE)
     }
-    there = sum(len(some) for path, some in parts.items() if path.is_file())
+    own = list(parts.items())[processes().process_index :: num_processes()]
+    there = sum(len(some) for path, some in own if path.is_file())
     encode = getattr(teacher, f"encode_{task}" if task else "encode")
-    bar = tqdm(desc="Teacher", total=len(texts), initial=there, unit=" texts", disable=not show_progress_bar)
+    bar = tqdm(
+        desc="Teacher",
+        total=sum(len(some) for _, some in own),
+        initial=there,
+        unit=" texts",
+        disable=not show_progress_bar,
+    )
     with bar:
-        for path, some in parts.items():
+        for path, some in own:
             if not path.is_file():
                 vectors = encode(list(some), batch_size=batch_size, prompt_name=prompt_name, show_progress_bar=False)
                 with staged_file(path) as staging:
                     save_file({"vectors": _unit(vectors)}, staging)
                 bar.update(len(some))
+    processes().wait_for_everyone()
     return np.concatenate([_read(path, len(some)) for path, some in parts.items()])
 
 

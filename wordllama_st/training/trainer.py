@@ -21,9 +21,10 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 from torch import nn
 from transformers import PrinterCallback, ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
-from wordllama_st.errors import TrainingError
+from wordllama_st.errors import DatasetError, TrainingError
 from wordllama_st.modules import LLMTokenEmbedding, WeightedPool
 from wordllama_st.training.checkpoints import check_or_record_run, dataset_sha256, last_complete_checkpoint
+from wordllama_st.training.processes import from_main_process, num_processes, processes
 from wordllama_st.training.teacher import fingerprint
 
 logger = logging.getLogger(__name__)
@@ -51,26 +52,35 @@ def run_trainer(
 ) -> float:
     """Train a model in place, each batch from one of the datasets with its loss; return the seconds.
 
+    In several processes, each takes its part of every batch, so that the batches are those of one process with a
+    batch as large as all of theirs. A run may be resumed with another number of processes and the same whole batch.
+
     Args:
+        batch_size: Rows of a step in each process.
         learning_rate: The peak, from which it decays linearly to zero; token weights take ten times that.
         run: What else identifies the run that the checkpoints belong to.
         data_collator: Makes batches of rows; the Trainer's own if None.
         **arguments: Other ``SentenceTransformerTrainingArguments``.
 
     Raises:
+        DatasetError: If a dataset has fewer rows than a batch of several processes.
         TrainingError: If the checkpoints belong to another run, or training diverged.
     """
     if show_progress_bar is None:
         show_progress_bar = logger.isEnabledFor(logging.INFO)
+    whole_batch = batch_size * num_processes()
+    if num_processes() > 1:
+        _check_rows(datasets, whole_batch)
     checkpoint = None
     if checkpoint_dir is not None:
-        check_or_record_run(
+        from_main_process(
+            check_or_record_run,
             Path(checkpoint_dir),
             {
                 "model": [repr(module) for module in model],
                 "codebook": _table_sha256(model),
                 "data": {name: dataset_sha256(rows) for name, rows in datasets.items()},
-                "batch size": batch_size,
+                "batch size": whole_batch,
                 "learning rate": learning_rate,
                 "seed": seed,
                 **(run or {}),
@@ -81,7 +91,13 @@ def run_trainer(
     with TemporaryDirectory() as scratch:
         settings: dict[str, Any] = {
             "num_train_epochs": epochs,
-            "per_device_train_batch_size": batch_size,
+            # By default, each process takes every other batch: texts could be twice among all that are compared, and
+            # the processes could be at batches of different datasets. A batch is split instead, in equal parts.
+            "per_device_train_batch_size": whole_batch,
+            "accelerator_config": {"split_batches": True},
+            "ddp_find_unused_parameters": False,
+            "dataloader_drop_last": num_processes() > 1,
+            "use_cpu": processes().device.type == "cpu",
             "learning_rate": learning_rate,
             "learning_rate_mapping": {TOKEN_WEIGHTS: TOKEN_WEIGHT_STEPS * learning_rate} if weighted else {},
             "lr_scheduler_type": "linear",
@@ -113,6 +129,16 @@ def run_trainer(
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise TrainingError(f"Training diverged. Try a learning rate well below {learning_rate:g}.")
     return seconds
+
+
+def _check_rows(datasets: Mapping[str, Dataset], whole_batch: int) -> None:
+    """Refuse a dataset that gives not one batch, where a batch that is not full is left out."""
+    for name, rows in datasets.items():
+        if len(rows) < whole_batch:
+            raise DatasetError(
+                f"{num_processes()} processes take {whole_batch:,} rows at a time, and {name} has {len(rows):,} to "
+                f"train on; choose a batch size of at most {len(rows) // num_processes():,}."
+            )
 
 
 def _table_sha256(model: SentenceTransformer) -> str | None:
