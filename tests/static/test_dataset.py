@@ -56,7 +56,7 @@ def test_all_formats_are_read_in_order_with_their_columns(tmp_path: Path) -> Non
     assert table.column("more").to_pylist()[130:161] == [*({"tags": [n, n]} for n in range(30)), None]
     present = [text for text in expected if text is not None]
     np.testing.assert_array_equal(embeddings(table), ENCODER.encode(present))
-    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [
+    assert [path.name for path in sorted((tmp_path / "out").glob("[!.]*"))] == [
         "manifest.json",
         "part-00000.parquet",
         "part-00001.parquet",
@@ -168,13 +168,13 @@ def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(tmp_path: Path) -
 def test_a_finished_run_does_nothing_and_another_one_is_refused(tmp_path: Path) -> None:
     source, out = write_parquet(tmp_path / "texts.parquet", 250), tmp_path / "out"
     encode_dataset(EMBEDDED, source, out)
-    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*")}
     again = encode_dataset(EMBEDDED, source, out)
     assert (again.rows, again.parts, again.found) == (250, 3, 3)
     assert "nothing was left to do" in str(again)
     with pytest.raises(OutputExistsError, match="another run: model_sha256, normalize differ"):
         encode_dataset("wordllama-l2-supercat-64", source, out, normalize=True)
-    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in out.glob("[!.]*")} == before
     os.utime(source, (1, 1))
     with pytest.raises(OutputExistsError, match="another run: inputs differ"):
         encode_dataset(EMBEDDED, source, out)

@@ -58,6 +58,18 @@ def add_command(commands: opt.Commands) -> None:
         default="stop",
         help="stop at a damaged input, or skip what comes behind the damage (default: %(default)s)",
     )
+    parquet.add_argument(
+        "--engine",
+        choices=("threads", "ray"),
+        default="threads",
+        help="encode with threads of this process, or with tasks of a Ray cluster whose machines share the files "
+        "(default: %(default)s)",
+    )
+    parquet.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of the Ray cluster, or ray://HOST:PORT (default: RAY_ADDRESS, or a cluster of this machine's cores)",
+    )
     opt.add_json(parquet)
     parser.set_defaults(run=run)
 
@@ -107,6 +119,8 @@ def _write_parquet(options: argparse.Namespace) -> None:
         truncate_dim=options.dim,
         prompt_name=options.prompt_name,
         num_threads=options.threads or None,
+        engine=options.engine,
+        address=options.address,
         on_error=options.on_error,
         overwrite=options.overwrite,
         show_progress_bar=sys.stderr.isatty(),

@@ -60,6 +60,17 @@ def read_outline(file: InputFile) -> Outline:
     return Outline(pa.schema([pa.field(field.name, _plain(field.type)) for field in schema]), rows)
 
 
+def row_groups(file: InputFile) -> list[int]:
+    """Read how many rows each row group of a Parquet file has.
+
+    Raises:
+        DatasetError: If it is damaged.
+    """
+    with _damage_named(file), file.open() as stream:
+        metadata = pq.ParquetFile(stream).metadata
+        return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
 def unified_schema(outlines: Iterable[tuple[InputFile, Outline]]) -> pa.Schema:
     """Put the columns of all files together, in the order in which they occur.
 
