@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -25,6 +26,7 @@ from wordllama_st.static.dataset.report import EncodingReport, SkippedFile
 from wordllama_st.static.dataset.run import Run
 from wordllama_st.static.encoder import StaticEncoder
 from wordllama_st.static.table import StaticTable
+from wordllama_st.storage.staging import check_output_file
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ def encode_dataset(
     out: str | Path,
     *,
     text_column: str | None = None,
+    id_column: str | None = None,
     precision: StoredPrecision = "float32",
     normalize: bool = False,
     truncate_dim: int | None = None,
@@ -57,8 +60,10 @@ def encode_dataset(
             <wordllama_st.static.encoder.StaticEncoder.from_pretrained>`.
         inputs: .parquet, .jsonl, .csv and .tsv files, and others as plain text with a text a line; globs, directories
             and URLs of any file system that fsspec has.
-        out: The output directory, on disk.
-        text_column: The column of texts; the only one that is text if None. All columns are kept.
+        out: The output directory, on disk; or a .npy file [rows, d], which is made when all parts are there, in a
+            directory ``.NAME.npy.parts`` beside it. A row whose text is null is an error then.
+        text_column: The column of texts; the only one that is text if None, but for ``id_column``.
+        id_column: The only column to keep beside the embedding; None keeps all.
         precision: float32; float16; or as for :func:`~wordllama_st.static.precision.quantize_embeddings`, with the
             ranges of the first part's embeddings for 8 bits, which the manifest keeps.
         normalize: Whether to scale embeddings to unit length.
@@ -93,23 +98,31 @@ def encode_dataset(
         raise ArgumentError(f"The engine is 'threads' or 'ray', not {engine!r}.")
     if address is not None and engine != "ray":
         raise ArgumentError(f"The address {address} is that of a Ray cluster; take the engine 'ray' with it.")
-    out = Path(out)
+    out, file = Path(out), None
+    if out.suffix == ".npy":
+        if id_column is not None:
+            raise ArgumentError(f"{out} has vectors only; write into a directory to keep the column {id_column!r}.")
+        check_output_file(out, overwrite=overwrite)
+        out, file = out.with_name(f".{out.name}.parts"), out
     encoder = model if isinstance(model, StaticEncoder) else StaticEncoder.from_pretrained(model)
     embed = EmbedTexts(encoder, text_column or "", precision, normalize, truncate_dim, prompt_name)
     files = find_inputs([inputs] if isinstance(inputs, (str, Path)) else inputs, out)
 
     outlines, damaged = _outlines(files, skip=on_error == "skip")
     schema = unified_schema(outlines)
-    chosen = choose_text_column(schema, text_column)
-    for file, outline in outlines:
-        if outline.schema.names and chosen not in outline.schema.names:
-            raise DatasetError(f"{file.name} has no column {chosen!r}; it has {', '.join(outline.schema.names)}.")
+    chosen = choose_text_column(schema, text_column, id_column)
+    for source, outline in outlines:
+        for name in filter(None, (chosen, id_column)):
+            if outline.schema.names and name not in outline.schema.names:
+                raise DatasetError(f"{source.name} has no column {name!r}; it has {', '.join(outline.schema.names)}.")
     if schema.field(chosen).type == pa.null():
         schema = schema.set(schema.get_field_index(chosen), pa.field(chosen, pa.string()))
 
+    columns = (id_column,) if id_column is not None else None if file is None else ()
     made_of = {
         "model_sha256": _model_sha256(encoder.table),
         "text_column": text_column,
+        "columns": None if columns is None else list(columns),
         "precision": precision,
         "normalize": normalize,
         "truncate_dim": truncate_dim,
@@ -123,16 +136,20 @@ def encode_dataset(
         manifest = Manifest.open(out, made_of, repr(model) if encoder is model else str(model), overwrite=overwrite)
         if manifest.skipped and on_error == "stop":
             raise DatasetError(manifest.skipped[0].reason)
-        if manifest.parts is not None:
+        if manifest.parts is not None and file is None:
             return _report(out, manifest, manifest.parts, len(manifest.parts), started)
         known = {file.name for file in manifest.skipped}
         if new := [file for file in damaged if file.name not in known]:
             manifest.skipped += new
             manifest.save()
-        run = Run(out, manifest, schema, replace(embed, text_column=chosen), skip=on_error == "skip")
+        run = Run(out, manifest, schema, replace(embed, text_column=chosen, columns=columns), skip=on_error == "skip")
         parts, found = run.encode(files, workers, sum(outline.rows for _, outline in outlines), show)
         manifest.finish(parts)
-    return _report(out, manifest, parts, found, started)
+        if file is not None:
+            output.join_vectors([out / part.name for part in parts], file)
+    if file is not None:
+        shutil.rmtree(out)
+    return _report(file or out, manifest, parts, found, started)
 
 
 def _engine(name: str, address: str | None, num_threads: int | None, text_column: str) -> Engine:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
@@ -159,7 +160,7 @@ def write_part(path: Path, pieces: Sequence[pa.Table], embed: EmbedTexts) -> Par
         OutputError: If it cannot be written.
     """
     table = pa.concat_tables(pieces)
-    schema = table.schema.append(pa.field(EMBEDDING, embed.column_type))
+    schema = embed.schema(table.schema)
     plain = [column for column in _parquet_columns(schema) if not column.startswith(f"{EMBEDDING}.")]
     try:
         # Embeddings are not compressed: they would hardly be smaller, and take longer to read and write.
@@ -183,6 +184,26 @@ def read_part(path: Path) -> Part:
     """Describe a part that an earlier run has finished."""
     embeddings = pq.read_table(path, columns=[EMBEDDING]).column(0)
     return Part(path.name, len(embeddings), embeddings.null_count, _sha256(path))
+
+
+def join_vectors(parts: Sequence[Path], file: Path) -> None:
+    """Write the embeddings of all parts, without nulls, into a .npy file [rows, d] that appears when it is complete.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    rows = sum(pq.read_metadata(part).num_rows for part in parts)
+    kind = pq.read_schema(parts[0]).field(EMBEDDING).type if parts else pa.list_(pa.float32(), 0)
+    header = {"shape": (rows, kind.list_size), "fortran_order": False}
+    header["descr"] = np.lib.format.dtype_to_descr(np.dtype(kind.value_type.to_pandas_dtype()))
+    try:
+        with staged_file(file) as staging, staging.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            for part in parts:
+                for batch in pq.ParquetFile(part).iter_batches(GROUP_ROWS, columns=[EMBEDDING]):
+                    stream.write(batch.column(0).flatten().to_numpy().data)
+    except OSError as error:
+        raise OutputError(f"{file} cannot be written: {reason(error)}. Make room and run again.") from error
 
 
 def _parquet_columns(schema: pa.Schema) -> list[str]:

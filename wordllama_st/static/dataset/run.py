@@ -52,7 +52,7 @@ class Run:
             while len(waiting) > most or (waiting and sum(waiting.values()) > most_bytes):
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     del waiting[future]
-                    written.append(engine.result(future))
+                    written.append(self._checked(engine.result(future)))
                     bar.update(written[-1].rows)
 
         found: list[Part] = []
@@ -60,7 +60,7 @@ class Run:
             for number, pieces in _cut(self._rows(files, engine), self._is_there):
                 path = part_path(self._out, number)
                 if pieces is None:
-                    found.append(read_part(path))
+                    found.append(self._checked(read_part(path)))
                     bar.total -= found[-1].rows  # it is the speed of this run that is shown, and the time that is left
                     continue
                 self._find_ranges(pieces, engine)
@@ -95,6 +95,16 @@ class Run:
                 # Before any row behind it: parts of this run and of one that takes it up must have the same rows.
                 self._manifest.skipped.append(SkippedFile(file.name, position - begin, str(error)))
                 self._manifest.save()
+
+    def _checked(self, part: Part) -> Part:
+        """Refuse a row without a text where there are vectors only, in which it would have no place."""
+        if part.null_texts and self._embed.columns == ():
+            begin = int(part.name[len("part-") : -len(".parquet")]) * output.PART_ROWS
+            raise DatasetError(
+                f"{part.null_texts} of the rows {begin} to {begin + part.rows - 1} have no text, and a .npy file has a "
+                f"vector for every row: write into a directory, or drop rows without a text."
+            )
+        return part
 
     def _is_there(self, number: int) -> bool:
         return part_path(self._out, number).name in self._there
