@@ -28,7 +28,7 @@ def add_command(commands: opt.Commands) -> None:
         nargs="*",
         metavar="input",
         help="UTF-8, one text a line; or .csv, .tsv, .json, .jsonl, .parquet: a column of texts (default: stdin); "
-        also a directory, a glob or a URL as s3://bucket/texts/*.parquet",
+        "also a directory, a glob or a URL as s3://bucket/texts/*.parquet",
     )
     parser.add_argument(
         "--text-column",
