@@ -71,7 +71,7 @@ def print_ray(encoder: StaticEncoder, source: Path, folder: Path, rows: int, thr
         local = timed(partial(encode_dataset, encoder, source, folder / f"local-{number}", num_threads=threads))[0]
         on_ray = timed(partial(encode_dataset, encoder, source, folder / f"ray-{number}", engine="ray"))[0]
         print(
-            f"{number:>8}{rows / local:>12,.0f}{rows / on_ray:>12,.0f}  texts/s by threads, on Ray: {local / on_ray:.0%}"
+            f"{number:>8}{rows / local:>12,.0f}{rows / on_ray:>12,.0f}  texts/s, threads and Ray: {local / on_ray:.0%}"
         )
         ratios.append(local / on_ray)
     ray.shutdown()
