@@ -9,8 +9,9 @@ Without a file, it embeds a thousand made-up texts. Spark needs Java; on a clust
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Iterator
-from functools import lru_cache
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -29,15 +30,12 @@ def main() -> None:
     options = parser.parse_args()
     model, column = options.model, options.column
 
-    @lru_cache(maxsize=1)
-    def function() -> EmbedTexts:
-        return EmbedTexts(StaticEncoder.from_pretrained(model), column)
-
     def embed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        embed_texts = function()  # in the worker, which loads the model once
+        embed_texts = EmbedTexts(StaticEncoder.from_pretrained(model), column)  # in the worker, once a partition
         for batch in batches:
             yield from embed_texts(pa.Table.from_batches([batch])).to_batches()
 
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers on this machine have this environment
     spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     if options.file:
