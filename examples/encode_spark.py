@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from wordllama_st import StaticEncoder
-from wordllama_st.static.dataset import EmbedTexts
+from wordllama_st.static.dataset.embedding import EMBEDDING, EmbedTexts
 
 
 def main() -> None:
@@ -33,7 +33,10 @@ def main() -> None:
     def embed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         embed_texts = EmbedTexts(StaticEncoder.from_pretrained(model), column)  # in the worker, once a partition
         for batch in batches:
-            yield from embed_texts(pa.Table.from_batches([batch])).to_batches()
+            table = embed_texts(pa.Table.from_batches([batch]))
+            # Spark has no lists of a fixed size.
+            vectors = table.column(EMBEDDING).cast(pa.list_(pa.float32()))
+            yield from table.set_column(table.num_columns - 1, EMBEDDING, vectors).to_batches()
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers on this machine have this environment
     spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
