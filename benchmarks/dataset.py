@@ -1,6 +1,8 @@
 """Encoding from Parquet to Parquet beside StaticEncoder in memory, and the memory that it takes.
 
-    python benchmarks/dataset.py [--rows N] [--threads N]
+    python benchmarks/dataset.py [--rows N] [--threads N] [--ray]
+
+With ``--ray``, a Ray cluster of as many cores on this machine stands beside, whose start is not timed.
 
 Every round runs both in turn, over the same texts and with as many threads, and ratios are taken within a round: of the
 speeds, and of the CPU time, which says more where other programs run beside them. The peak of memory is that of a
@@ -59,11 +61,29 @@ def print_peak(source: str, out: str, threads: int) -> None:
     print(f"{peak.resident / 2**20:,.0f} MB resident at most, {before / 2**20:,.0f} MB of it before")
 
 
+def print_ray(encoder: StaticEncoder, source: Path, folder: Path, rows: int, threads: int) -> None:
+    """Compare the speed of the Ray engine with that of as many threads; its first run, which warms it up, apart."""
+    import ray
+
+    ray.init(address="local", num_cpus=threads, include_dashboard=False, log_to_driver=False)
+    ratios = []
+    for number in range(ROUNDS + 1):
+        local = timed(partial(encode_dataset, encoder, source, folder / f"local-{number}", num_threads=threads))[0]
+        on_ray = timed(partial(encode_dataset, encoder, source, folder / f"ray-{number}", engine="ray"))[0]
+        print(
+            f"{number:>8}{rows / local:>12,.0f}{rows / on_ray:>12,.0f}  texts/s, threads and Ray: {local / on_ray:.0%}"
+        )
+        ratios.append(local / on_ray)
+    ray.shutdown()
+    print(f"Median of the ratios, without the first: {median(ratios[1:]):.0%}")
+
+
 def main() -> None:
     """Print the speeds, their ratios and the peaks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--ray", action="store_true", help="compare the Ray engine with the threads, and nothing else")
     parser.add_argument("--peak", nargs=2, metavar=("SOURCE", "OUT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     threads = options.threads
@@ -76,6 +96,9 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         source = Path(folder) / "texts.parquet"
         write_rows(source, texts, options.rows)
+        if options.ray:
+            print_ray(encoder, source, Path(folder), options.rows, threads)
+            return
         many = list(islice(cycle(texts), options.rows))
         encoder.encode(many[:20_000])
         print(f"{options.rows:,} texts of {sum(map(len, texts)) / len(texts):.0f} characters, {threads} threads")

@@ -33,6 +33,8 @@ def numbers(label: str, printed: str) -> list[float]:
 
 def test_every_example_is_tested_and_explained() -> None:
     examples = {path.name for path in EXAMPLES.glob("*.py")} - {"retrieval.py"}
+    # Spark is a third of a gigabyte, and needs Java.
+    examples -= {"encode_spark.py"}
     tests, readme = Path(__file__).read_text(encoding="utf-8"), (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert {name for name in examples if f'"{name}"' not in tests or f"python examples/{name}" not in readme} == set()
 
@@ -128,6 +130,11 @@ def test_mixed_training(tmp_path: Path) -> None:
     before, after = re.findall(r"(0\.\d+) (?:before|after)", printed)
     assert float(after) > float(before)
     assert (tmp_path / "mixed" / "modules.json").is_file()
+
+
+def test_encode_datasets(tmp_path: Path) -> None:
+    printed = run("encode_datasets.py", directory=tmp_path)
+    assert printed == "1000 rows, 256 dimensions: text, embedding\n"
 
 
 def test_evaluate_with_mteb(tmp_path: Path) -> None:

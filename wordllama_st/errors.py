@@ -65,6 +65,10 @@ class OutputError(WordLlamaSTError, OSError):
     """Output that could not be written, as on a full disk."""
 
 
+class ClusterError(WordLlamaSTError, ConnectionError):
+    """A Ray cluster that does not answer, or whose workers die again and again."""
+
+
 class MissingExtraError(WordLlamaSTError, ImportError):
     """A part of this package whose optional dependencies are not installed."""
 

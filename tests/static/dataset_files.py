@@ -48,7 +48,7 @@ def embeddings(table: pa.Table) -> npt.NDArray[np.generic]:
 
 
 def checksums(out: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir()}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("[!.]*")}
 
 
 #: What encodes in a process of its own, with parts of PART rows: a model, the inputs and the output.

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 from wordllama_st import encode_dataset
 from wordllama_st.cli.main import main
-from wordllama_st.errors import OutputExistsError
+from wordllama_st.errors import DatasetError, OutputExistsError
 from wordllama_st.static import quantize_embeddings
 from wordllama_st.static.dataset import EmbedTexts
 
@@ -56,7 +56,7 @@ def test_all_formats_are_read_in_order_with_their_columns(tmp_path: Path) -> Non
     assert table.column("more").to_pylist()[130:161] == [*({"tags": [n, n]} for n in range(30)), None]
     present = [text for text in expected if text is not None]
     np.testing.assert_array_equal(embeddings(table), ENCODER.encode(present))
-    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [
+    assert [path.name for path in sorted((tmp_path / "out").glob("[!.]*"))] == [
         "manifest.json",
         "part-00000.parquet",
         "part-00001.parquet",
@@ -168,13 +168,13 @@ def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(tmp_path: Path) -
 def test_a_finished_run_does_nothing_and_another_one_is_refused(tmp_path: Path) -> None:
     source, out = write_parquet(tmp_path / "texts.parquet", 250), tmp_path / "out"
     encode_dataset(EMBEDDED, source, out)
-    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*")}
     again = encode_dataset(EMBEDDED, source, out)
     assert (again.rows, again.parts, again.found) == (250, 3, 3)
     assert "nothing was left to do" in str(again)
     with pytest.raises(OutputExistsError, match="another run: model_sha256, normalize differ"):
         encode_dataset("wordllama-l2-supercat-64", source, out, normalize=True)
-    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in out.glob("[!.]*")} == before
     os.utime(source, (1, 1))
     with pytest.raises(OutputExistsError, match="another run: inputs differ"):
         encode_dataset(EMBEDDED, source, out)
@@ -212,4 +212,37 @@ def test_the_command_writes_a_directory(
     assert main([*command, "--text-column", "body"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("wordllama-st encode: error: There is no column 'body'; the columns are id (int64), text")
-    assert main([*command[:4], "vectors.npy", "--precision", "float16"]) == 1
+    Path("texts.txt").write_text("A line")
+    assert main(["encode", EMBEDDED, "texts.txt", "--out", "vectors.npy", "--precision", "float16"]) == 1
+
+
+def test_a_directory_becomes_one_numpy_file_when_all_parts_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "vectors.npy"
+    write_parquet(source / "a.parquet", 250)
+    (source / "b.jsonl").write_text('{"id": 1, "text": null}\n')
+    command = ["encode", EMBEDDED, str(source), "--out", str(out), "--precision", "float16", "--normalize"]
+    assert main(command) == 1
+    assert "1 of the rows 200 to 250 have no text, and a .npy file has a vector for every" in capsys.readouterr().err
+    assert not out.exists()
+    (source / "b.jsonl").unlink()
+    assert main([*command, "--overwrite"]) == 0
+    np.testing.assert_array_equal(
+        np.load(out), ENCODER.encode(texts_of(250), normalize_embeddings=True).astype(np.float16)
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "vectors.npy"]
+    with pytest.raises(OutputExistsError, match=r"vectors\.npy already exists"):
+        encode_dataset(ENCODER, source, out)
+
+
+def test_one_column_is_kept_beside_the_embedding(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"key": ["a", "b"], "text": ["one", None], "n": [1, 2]}), tmp_path / "texts.parquet")
+    report = encode_dataset(ENCODER, tmp_path / "texts.parquet", tmp_path / "out", id_column="key")
+    table = read(tmp_path / "out")
+    assert table.column_names == ["key", "embedding"]
+    assert table.column("key").to_pylist() == ["a", "b"]
+    assert table.column("embedding").is_null().to_pylist() == [False, True]
+    assert report.null_texts == 1
+    with pytest.raises(DatasetError, match="no column 'id'; it has key, text, n"):
+        encode_dataset(ENCODER, tmp_path / "texts.parquet", tmp_path / "other", text_column="text", id_column="id")

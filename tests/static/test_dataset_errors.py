@@ -20,7 +20,7 @@ from dataset_files import small_parts as small_parts
 
 from wordllama_st import encode_dataset
 from wordllama_st.errors import ArgumentError, DatasetError, OutputExistsError
-from wordllama_st.static.dataset import reading
+from wordllama_st.static.dataset import output, reading
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -35,6 +35,13 @@ def test_a_directory_of_something_else_is_left_alone(overwrite: bool, tmp_path: 
         encode_dataset(ENCODER, tmp_path / "in", tmp_path / "in/out", overwrite=overwrite)
     with pytest.raises(OutputExistsError, match="is a file"):
         encode_dataset(ENCODER, source, tmp_path / "other/part-00000.parquet", overwrite=overwrite)
+
+
+def test_two_runs_do_not_write_to_one_directory(tmp_path: Path) -> None:
+    source, out = write_parquet(tmp_path / "texts.parquet", 10), tmp_path / "out"
+    with output.locked(out), pytest.raises(OutputExistsError, match=r"^Another run writes to .*out now"):
+        encode_dataset(ENCODER, source, out)
+    assert encode_dataset(ENCODER, source, out).rows == 10
 
 
 def test_a_truncated_file_stops_the_run_or_is_skipped(tmp_path: Path) -> None:
@@ -98,7 +105,7 @@ def test_a_full_disk_leaves_the_finished_parts(tmp_path: Path) -> None:
     assert "OutputError: " in run.stderr
     assert "part-00001.parquet cannot be written: " in run.stderr
     assert "Make room and run again; finished parts stay." in run.stderr
-    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "part-00000.parquet"]
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["manifest.json", "part-00000.parquet"]
     assert encode_dataset(EMBEDDED, source, out, precision="int8").found == 1
     assert read(out).column("text").to_pylist() == texts
 

@@ -17,8 +17,9 @@ def add_command(commands: opt.Commands) -> None:
         commands,
         "encode",
         "encode texts with a static model",
-        "Encode texts with a static model, without torch: into a NumPy file with one row per text, or, for more than "
-        "fits in memory, into a directory of Parquet files with all columns and an embedding. A run that was killed "
+        "Encode texts with a static model, without torch: into a NumPy file with one row per text, or into a directory "
+        "of Parquet files with all columns and an embedding. Directories, globs, URLs and Parquet files are encoded "
+        "part by part, so they need not fit in memory. A run that was killed "
         "goes on where it was when the same command is given again.",
     )
     parser.add_argument("model", help="directory of a static model, a released model's name, or a Hub id")
@@ -26,8 +27,8 @@ def add_command(commands: opt.Commands) -> None:
         "sources",
         nargs="*",
         metavar="input",
-        help="UTF-8, one text a line; or .csv, .tsv, .json, .jsonl, .parquet: a column of texts (default: stdin); for "
-        "Parquet output also a directory, a glob or a URL as s3://bucket/texts/*.parquet",
+        help="UTF-8, one text a line; or .csv, .tsv, .json, .jsonl, .parquet: a column of texts (default: stdin); "
+        "also a directory, a glob or a URL as s3://bucket/texts/*.parquet",
     )
     parser.add_argument(
         "--text-column",
@@ -45,12 +46,15 @@ def add_command(commands: opt.Commands) -> None:
         "--precision",
         choices=[*get_args(Precision), "float16"],
         default="float32",
-        help="of the embeddings; float16 for Parquet only (default: %(default)s)",
+        help="of the embeddings; float16 for collections only (default: %(default)s)",
     )
     parser.add_argument(
         "--threads", type=int, metavar="N", help="0 for all cores (default: 1 for a NumPy file, all for Parquet)"
     )
-    parquet = parser.add_argument_group("Parquet output")
+    parquet = parser.add_argument_group("collections")
+    parquet.add_argument(
+        "--id-column", metavar="NAME", help="the only column to keep beside the embedding (default: all)"
+    )
     parquet.add_argument("--prompt-name", metavar="NAME", help="the model's prompt to put in front of each text")
     parquet.add_argument(
         "--on-error",
@@ -58,16 +62,38 @@ def add_command(commands: opt.Commands) -> None:
         default="stop",
         help="stop at a damaged input, or skip what comes behind the damage (default: %(default)s)",
     )
+    parquet.add_argument(
+        "--engine",
+        choices=("threads", "ray"),
+        default="threads",
+        help="encode with threads of this process, or with tasks of a Ray cluster whose machines share the files "
+        "(default: %(default)s)",
+    )
+    parquet.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of the Ray cluster, or ray://HOST:PORT (default: RAY_ADDRESS, or a cluster of this machine's cores)",
+    )
     opt.add_json(parquet)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Encode the texts, and save their embeddings."""
-    if options.path.suffix == ".npy" or not options.sources:
+    if not options.sources or (options.path.suffix == ".npy" and not _is_collection(options)):
         _write_numpy(options)
     else:
-        _write_parquet(options)
+        _write_dataset(options)
+
+
+def _is_collection(options: argparse.Namespace) -> bool:
+    """Whether inputs are read part by part; a .npy file of a few plain files needs no extra."""
+    if options.engine != "threads" or options.id_column is not None or options.on_error != "stop":
+        return True
+    return any(
+        "://" in source or set("*?[") & set(source) or Path(source).is_dir() or Path(source).suffix == ".parquet"
+        for source in options.sources
+    )
 
 
 def _write_numpy(options: argparse.Namespace) -> None:
@@ -93,7 +119,7 @@ def _write_numpy(options: argparse.Namespace) -> None:
     print(f"{options.path}: {list(embeddings.shape)} {embeddings.dtype}")
 
 
-def _write_parquet(options: argparse.Namespace) -> None:
+def _write_dataset(options: argparse.Namespace) -> None:
     from wordllama_st import encode_dataset
 
     opt.check_json(options)
@@ -102,11 +128,14 @@ def _write_parquet(options: argparse.Namespace) -> None:
         options.sources,
         options.path,
         text_column=options.text_column,
+        id_column=options.id_column,
         precision=options.precision,
         normalize=options.normalize,
         truncate_dim=options.dim,
         prompt_name=options.prompt_name,
         num_threads=options.threads or None,
+        engine=options.engine,
+        address=options.address,
         on_error=options.on_error,
         overwrite=options.overwrite,
         show_progress_bar=sys.stderr.isatty(),

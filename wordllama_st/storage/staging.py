@@ -88,14 +88,27 @@ def staged_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
 def staged_file(path: Path) -> Iterator[Path]:
     """Yield a name beside ``path`` that is renamed to it when the block ends without an error.
 
-    Readers that have the old file mapped keep the old bytes, and so do its hard links.
+    Readers that have the old file mapped keep the old bytes, and so do its hard links. The bytes are on disk before the
+    name is, and both when this ends: a power cut leaves the old file or the new one, whole.
     """
     staging = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield staging
+        _sync(staging)
         os.replace(staging, path)
+        if os.name == "posix":  # Windows does not open directories
+            _sync(path.parent)
     finally:
         staging.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a directory, written to disk."""
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_or_record(path: Path, made_of: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> list[str]:

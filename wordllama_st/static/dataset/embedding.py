@@ -39,6 +39,7 @@ class EmbedTexts:
         truncate_dim: Matryoshka dim to truncate embeddings to.
         prompt_name: Of the model's prompt to put in front of each text; its default prompt if None.
         ranges: For 8 bits, the least and the largest value of each dimension, [2, d].
+        columns: The columns to keep; None keeps all.
 
     Raises:
         ArgumentError: If an argument is not valid.
@@ -51,6 +52,7 @@ class EmbedTexts:
     truncate_dim: int | None = None
     prompt_name: str | None = None
     ranges: npt.NDArray[np.float32] | None = None
+    columns: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in _VALUE_TYPES:
@@ -61,7 +63,7 @@ class EmbedTexts:
         self.encoder.table.prompt_text(self.prompt_name)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Return the table [n rows] with the column ``embedding``, fixed-size lists as :attr:`column_type` says."""
+        """Return the columns that are kept and ``embedding`` [n rows], fixed-size lists as :attr:`column_type` says."""
         texts = table.column(self.text_column).to_pylist()
         embeddings = self._stored(self.vectors([text for text in texts if text is not None]))
         nulls = None
@@ -72,7 +74,13 @@ class EmbedTexts:
             nulls = pa.array(is_null)
         values = pa.array(embeddings.reshape(-1))
         column = pa.FixedSizeListArray.from_arrays(values, type=self.column_type, mask=nulls)
-        return table.append_column(EMBEDDING, column)
+        kept = table.column_names if self.columns is None else self.columns
+        return pa.Table.from_arrays([*map(table.column, kept), column], schema=self.schema(table.schema))
+
+    def schema(self, of_rows: pa.Schema) -> pa.Schema:
+        """The schema of what is returned for a table of a schema."""
+        kept = of_rows.names if self.columns is None else self.columns
+        return pa.schema([*map(of_rows.field, kept), pa.field(EMBEDDING, self.column_type)], of_rows.metadata)
 
     @property
     def column_type(self) -> pa.DataType:

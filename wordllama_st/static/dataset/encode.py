@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
+import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -15,27 +15,20 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from wordllama_st.errors import ArgumentError, DatasetError, OutputError, reason
+from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.static.dataset import output
 from wordllama_st.static.dataset.embedding import EmbedTexts, StoredPrecision
+from wordllama_st.static.dataset.engine import Engine, Threads
 from wordllama_st.static.dataset.inputs import InputFile, find_inputs
-from wordllama_st.static.dataset.output import Manifest, Part, part_path, read_part, write_part
-from wordllama_st.static.dataset.reading import (
-    Chunk,
-    Outline,
-    choose_text_column,
-    read_outline,
-    read_rows,
-    unified_schema,
-)
+from wordllama_st.static.dataset.output import Manifest, Part, locked
+from wordllama_st.static.dataset.reading import Outline, choose_text_column, read_outline, unified_schema
 from wordllama_st.static.dataset.report import EncodingReport, SkippedFile
+from wordllama_st.static.dataset.run import Run
 from wordllama_st.static.encoder import StaticEncoder
 from wordllama_st.static.table import StaticTable
+from wordllama_st.storage.staging import check_output_file
 
 logger = logging.getLogger(__name__)
-
-#: Bytes of rows that may wait for a thread; where texts are long, fewer parts are encoded at a time.
-_WAITING_BYTES = 256 * 2**20
 
 
 def encode_dataset(
@@ -44,11 +37,14 @@ def encode_dataset(
     out: str | Path,
     *,
     text_column: str | None = None,
+    id_column: str | None = None,
     precision: StoredPrecision = "float32",
     normalize: bool = False,
     truncate_dim: int | None = None,
     prompt_name: str | None = None,
     num_threads: int | None = None,
+    engine: Literal["threads", "ray"] = "threads",
+    address: str | None = None,
     on_error: Literal["stop", "skip"] = "stop",
     overwrite: bool = False,
     show_progress_bar: bool | None = None,
@@ -64,14 +60,20 @@ def encode_dataset(
             <wordllama_st.static.encoder.StaticEncoder.from_pretrained>`.
         inputs: .parquet, .jsonl, .csv and .tsv files, and others as plain text with a text a line; globs, directories
             and URLs of any file system that fsspec has.
-        out: The output directory, on disk.
-        text_column: The column of texts; the only one that is text if None. All columns are kept.
+        out: The output directory, on disk; or a .npy file [rows, d], which is made when all parts are there, in a
+            directory ``.NAME.npy.parts`` beside it. A row whose text is null is an error then.
+        text_column: The column of texts; the only one that is text if None, but for ``id_column``.
+        id_column: The only column to keep beside the embedding; None keeps all.
         precision: float32; float16; or as for :func:`~wordllama_st.static.precision.quantize_embeddings`, with the
             ranges of the first part's embeddings for 8 bits, which the manifest keeps.
         normalize: Whether to scale embeddings to unit length.
         truncate_dim: Matryoshka dim to truncate embeddings to.
         prompt_name: Of the model's prompt to put in front of each text; its default prompt if None.
         num_threads: Parts at a time; None takes one for each core.
+        engine: ``"threads"`` of this process; or ``"ray"``, tasks of a cluster of Ray, whose machines must have this
+            package and see the inputs and ``out`` under the same paths. The output is the same.
+        address: Of the cluster, as ``"auto"``, ``"HOST:6379"`` or ``"ray://HOST:10001"``; None takes ``RAY_ADDRESS``,
+            or starts one on this machine that ends with the run.
         on_error: ``"stop"`` at a damaged file; or ``"skip"`` what comes behind the damage, and report the file.
         overwrite: Whether to delete an earlier run's output first.
         show_progress_bar: None shows it when this package logs at INFO.
@@ -83,31 +85,44 @@ def encode_dataset(
         ArgumentError: If an argument is not valid.
         DatasetError: If an input does not exist or is damaged, the column of texts is missing or not text, or a column
             is not of one type in all files.
-        OutputExistsError: If ``out`` has another run's output or anything else in it.
+        OutputExistsError: If ``out`` has another run's output or anything else in it, or another run writes to it now.
         OutputError: If a part cannot be written; those that were finished stay.
+        ClusterError: If no cluster answers at the address, or a worker dies again and again; finished parts stay.
     """
     started = time.monotonic()
     if on_error not in ("stop", "skip"):
         raise ArgumentError(f"on_error is 'stop' or 'skip', not {on_error!r}.")
     if num_threads is not None and num_threads < 1:
         raise ArgumentError(f"There is one thread at least, not {num_threads}.")
-    out = Path(out)
+    if engine not in ("threads", "ray"):
+        raise ArgumentError(f"The engine is 'threads' or 'ray', not {engine!r}.")
+    if address is not None and engine != "ray":
+        raise ArgumentError(f"The address {address} is that of a Ray cluster; take the engine 'ray' with it.")
+    out, file = Path(out), None
+    if out.suffix == ".npy":
+        if id_column is not None:
+            raise ArgumentError(f"{out} has vectors only; write into a directory to keep the column {id_column!r}.")
+        check_output_file(out, overwrite=overwrite)
+        out, file = out.with_name(f".{out.name}.parts"), out
     encoder = model if isinstance(model, StaticEncoder) else StaticEncoder.from_pretrained(model)
     embed = EmbedTexts(encoder, text_column or "", precision, normalize, truncate_dim, prompt_name)
     files = find_inputs([inputs] if isinstance(inputs, (str, Path)) else inputs, out)
 
     outlines, damaged = _outlines(files, skip=on_error == "skip")
     schema = unified_schema(outlines)
-    chosen = choose_text_column(schema, text_column)
-    for file, outline in outlines:
-        if outline.schema.names and chosen not in outline.schema.names:
-            raise DatasetError(f"{file.name} has no column {chosen!r}; it has {', '.join(outline.schema.names)}.")
+    chosen = choose_text_column(schema, text_column, id_column)
+    for source, outline in outlines:
+        for name in filter(None, (chosen, id_column)):
+            if outline.schema.names and name not in outline.schema.names:
+                raise DatasetError(f"{source.name} has no column {name!r}; it has {', '.join(outline.schema.names)}.")
     if schema.field(chosen).type == pa.null():
         schema = schema.set(schema.get_field_index(chosen), pa.field(chosen, pa.string()))
 
+    columns = (id_column,) if id_column is not None else None if file is None else ()
     made_of = {
         "model_sha256": _model_sha256(encoder.table),
         "text_column": text_column,
+        "columns": None if columns is None else list(columns),
         "precision": precision,
         "normalize": normalize,
         "truncate_dim": truncate_dim,
@@ -115,112 +130,34 @@ def encode_dataset(
         "part_rows": output.PART_ROWS,
         "inputs": {file.name: {"size": file.size, "version": file.version} for file in files},
     }
-    manifest = Manifest.open(out, made_of, repr(model) if encoder is model else str(model), overwrite=overwrite)
-    if manifest.skipped and on_error == "stop":
-        raise DatasetError(manifest.skipped[0].reason)
-    if manifest.parts is not None:
-        return _report(out, manifest, manifest.parts, len(manifest.parts), started)
-    known = {file.name for file in manifest.skipped}
-    if new := [file for file in damaged if file.name not in known]:
-        manifest.skipped += new
-        manifest.save()
-
-    run = _Run(out, manifest, schema, replace(embed, text_column=chosen), skip=on_error == "skip")
     show = logger.isEnabledFor(logging.INFO) if show_progress_bar is None else show_progress_bar
-    parts, found = run.encode(files, sum(outline.rows for _, outline in outlines), num_threads, show)
-    manifest.parts = parts
-    manifest.save()
-    return _report(out, manifest, parts, found, started)
+    # Nothing is written where no cluster answers.
+    with closing(_engine(engine, address, num_threads, chosen)) as workers, locked(out):
+        manifest = Manifest.open(out, made_of, repr(model) if encoder is model else str(model), overwrite=overwrite)
+        if manifest.skipped and on_error == "stop":
+            raise DatasetError(manifest.skipped[0].reason)
+        if manifest.parts is not None and file is None:
+            return _report(out, manifest, manifest.parts, len(manifest.parts), started)
+        known = {file.name for file in manifest.skipped}
+        if new := [file for file in damaged if file.name not in known]:
+            manifest.skipped += new
+            manifest.save()
+        run = Run(out, manifest, schema, replace(embed, text_column=chosen, columns=columns), skip=on_error == "skip")
+        parts, found = run.encode(files, workers, sum(outline.rows for _, outline in outlines), show)
+        manifest.finish(parts)
+        if file is not None:
+            output.join_vectors([out / part.name for part in parts], file)
+    if file is not None:
+        shutil.rmtree(out)
+    return _report(file or out, manifest, parts, found, started)
 
 
-class _Run:
-    """What a run does with each file and each part."""
+def _engine(name: str, address: str | None, num_threads: int | None, text_column: str) -> Engine:
+    if name == "threads":
+        return Threads(num_threads, text_column)
+    from wordllama_st.static.dataset.ray_tasks import RayTasks
 
-    def __init__(self, out: Path, manifest: Manifest, schema: pa.Schema, embed: EmbedTexts, *, skip: bool) -> None:
-        self._out, self._manifest, self._schema, self._embed, self._skip = out, manifest, schema, embed, skip
-        self._skipped = {file.name: file.rows for file in manifest.skipped}
-        self._there = frozenset(os.listdir(out))
-
-    def encode(
-        self, files: Sequence[InputFile], rows: int, num_threads: int | None, show: bool
-    ) -> tuple[list[Part], int]:
-        """Encode and write the parts that are not there; return all of them, and how many were there."""
-        from tqdm import tqdm
-
-        threads = num_threads or os.cpu_count() or 1
-        written: list[Part] = []
-        waiting: dict[Future[Part], int] = {}
-        bar = tqdm(desc="Encoding", total=rows, unit=" texts", unit_scale=True, disable=not show)
-
-        def collect(most: int, most_bytes: int) -> None:
-            while len(waiting) > most or (waiting and sum(waiting.values()) > most_bytes):
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    del waiting[future]
-                    written.append(future.result())
-                    bar.update(written[-1].rows)
-
-        found: list[Part] = []
-        # Where an error ends the block, the parts that are being encoded are finished first.
-        with bar, ThreadPoolExecutor(threads) as pool:
-            for number, table in _cut(self._rows(files), self._is_there):
-                if table is None:
-                    found.append(read_part(part_path(self._out, number), self._embed.text_column))
-                    bar.total -= found[-1].rows  # it is the speed of this run that is shown, and the time that is left
-                    continue
-                self._find_ranges(table)
-                collect(threads, _WAITING_BYTES - table.nbytes)
-                waiting[pool.submit(self._write, number, table)] = table.nbytes
-            collect(0, 0)
-        return sorted([*found, *written], key=lambda part: (len(part.name), part.name)), len(found)
-
-    def _rows(self, files: Iterable[InputFile]) -> Iterator[Chunk]:
-        """Read the rows of all files up to where they are damaged."""
-        position = 0
-        for file in files:
-            begin, limit = position, self._skipped.get(file.name)
-            if limit == 0:
-                continue
-
-            def is_done(start: int, stop: int, begin: int = begin) -> bool:
-                first, last = (begin + start) // output.PART_ROWS, (begin + stop - 1) // output.PART_ROWS
-                return all(map(self._is_there, range(first, last + 1)))
-
-            try:
-                for chunk in read_rows(file, self._schema, self._embed.text_column, is_done):
-                    count = chunk.rows if limit is None else min(chunk.rows, limit - (position - begin))
-                    position += count
-                    yield Chunk(count, None if chunk.table is None else chunk.table.slice(0, count))
-                    if limit is not None and position - begin == limit:
-                        break
-            except DatasetError as error:
-                if not self._skip:
-                    raise
-                # Before any row behind it: parts of this run and of one that takes it up must have the same rows.
-                self._manifest.skipped.append(SkippedFile(file.name, position - begin, str(error)))
-                self._manifest.save()
-
-    def _is_there(self, number: int) -> bool:
-        return part_path(self._out, number).name in self._there
-
-    def _find_ranges(self, table: pa.Table) -> None:
-        """Find the ranges for 8 bits in the first part; a run that is taken up has them."""
-        if not self._embed.precision.endswith("int8") or self._embed.ranges is not None:
-            return
-        if self._manifest.ranges is None:
-            texts = table.column(self._embed.text_column).drop_null().to_pylist() or [""]
-            vectors = self._embed.vectors(texts)
-            self._manifest.ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)]).tolist()
-            self._manifest.save()
-        self._embed = replace(self._embed, ranges=np.array(self._manifest.ranges, np.float32))
-
-    def _write(self, number: int, table: pa.Table) -> Part:
-        path = part_path(self._out, number)
-        try:
-            return write_part(path, table, self._embed)
-        except OSError as error:
-            raise OutputError(
-                f"{path} cannot be written: {reason(error)}. Make room and run again; finished parts stay."
-            ) from error
+    return RayTasks(address, num_threads, text_column)
 
 
 def _outlines(files: Iterable[InputFile], *, skip: bool) -> tuple[list[tuple[InputFile, Outline]], list[SkippedFile]]:
@@ -233,27 +170,6 @@ def _outlines(files: Iterable[InputFile], *, skip: bool) -> tuple[list[tuple[Inp
                 raise
             damaged.append(SkippedFile(file.name, 0, str(error)))
     return outlines, damaged
-
-
-def _cut(stream: Iterable[Chunk], is_there: Callable[[int], bool]) -> Iterator[tuple[int, pa.Table | None]]:
-    """Cut rows into numbered parts; one that is there has no table, and its rows are let go."""
-    held: list[pa.Table] = []
-    position, there = 0, False
-    for chunk in stream:
-        offset = 0
-        while offset < chunk.rows:
-            number, within = divmod(position, output.PART_ROWS)
-            if not within:
-                there = is_there(number)
-            count = min(chunk.rows - offset, output.PART_ROWS - within)
-            if not there and chunk.table is not None:
-                held.append(chunk.table.slice(offset, count))
-            offset, position = offset + count, position + count
-            if not position % output.PART_ROWS:
-                yield number, None if there else pa.concat_tables(held)
-                held = []
-    if position % output.PART_ROWS:
-        yield position // output.PART_ROWS, None if there else pa.concat_tables(held)
 
 
 def _model_sha256(table: StaticTable) -> str:

@@ -6,15 +6,18 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from filelock import FileLock, Timeout
 
-from wordllama_st.errors import OutputExistsError
+from wordllama_st.errors import OutputError, OutputExistsError, reason
 from wordllama_st.static.dataset.embedding import EMBEDDING, EmbedTexts
 from wordllama_st.static.dataset.report import SkippedFile
 from wordllama_st.storage.staging import check_or_record, staged_file, write_text
@@ -25,6 +28,7 @@ PART_ROWS = 2**15
 GROUP_ROWS = 2**14
 
 _MANIFEST = "manifest.json"
+_LOCK = ".lock"
 _is_part = re.compile(r"part-\d{5,}\.parquet").fullmatch
 _is_partial = re.compile(r"\.(part-\d{5,}\.parquet|manifest\.json)\.\d+\.partial").fullmatch
 
@@ -58,7 +62,7 @@ class Manifest:
         """Begin a run in a directory, or take up the one that was begun there.
 
         Args:
-            out: The directory, which is made if it is missing.
+            out: The directory, which is :func:`locked`.
             made_of: What must be the same for a run to be taken up, as JSON has it.
             model: The model's name, which may differ.
             overwrite: Whether to delete the parts of an earlier run first.
@@ -68,17 +72,12 @@ class Manifest:
             ModelLoadError: If the manifest is damaged.
         """
         path = out / _MANIFEST
-        if out.exists() and not out.is_dir():
-            raise OutputExistsError(f"{out} is a file; the output is a directory.")
-        names = os.listdir(out) if out.is_dir() else []
-        for name in filter(_is_partial, names):
-            (out / name).unlink()  # of a run that was killed
+        names = os.listdir(out)
+        _remove_partial(out)  # of a run that was killed
         if overwrite and _MANIFEST in names and '"part_rows"' in path.read_text(encoding="utf-8"):
             for name in [*filter(_is_part, names), _MANIFEST]:  # so that parts always have a manifest
                 (out / name).unlink(missing_ok=True)
-            names = os.listdir(out) if out.is_dir() else []
-        if _MANIFEST not in names and not all(map(_is_partial, names)):
-            raise OutputExistsError(f"{out} holds something that this command did not write; choose another output.")
+            _check_is_ours(out)
         if differing := check_or_record(path, made_of, {"model": model}):
             raise OutputExistsError(
                 f"{out} is the output of another run: {', '.join(differing)} differ. Choose another output, or "
@@ -88,6 +87,12 @@ class Manifest:
         skipped = [SkippedFile(**file) for file in content.get("skipped", [])]
         parts = [Part(**part) for part in content["parts"]] if "parts" in content else None
         return cls(path, made_of, content.get("model", model), content.get("ranges"), skipped, parts)
+
+    def finish(self, parts: list[Part]) -> None:
+        """Write it with the parts, all of which are there."""
+        self.parts = parts
+        self.save()
+        _remove_partial(self.path.parent)  # of a worker that was killed
 
     def save(self) -> None:
         """Write it."""
@@ -102,38 +107,103 @@ class Manifest:
         write_text(self.path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
 
 
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other runs out of an output directory, which is made if it is missing, while the block runs.
+
+    Raises:
+        OutputExistsError: If another run is writing to it, or it has anything else than a run's output in it.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputExistsError(f"{out} is a file; the output is a directory.")
+    if out.is_dir():
+        _check_is_ours(out)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        # The file stays: if it were deleted, one run could lock it and another one a new file of its name.
+        with FileLock(out / _LOCK, blocking=False):
+            yield
+    except Timeout as error:
+        raise OutputExistsError(f"Another run writes to {out} now; wait for it, or choose another output.") from error
+
+
+def _check_is_ours(out: Path) -> None:
+    names = os.listdir(out)
+    if _MANIFEST not in names and not all(name == _LOCK or _is_partial(name) for name in names):
+        raise OutputExistsError(f"{out} holds something that this command did not write; choose another output.")
+
+
+def _remove_partial(out: Path) -> None:
+    for name in filter(_is_partial, os.listdir(out)):
+        (out / name).unlink(missing_ok=True)
+
+
 def part_path(out: Path, number: int) -> Path:
     """The file of a part, numbered from 0."""
     return out / f"part-{number:05d}.parquet"
 
 
-def write_part(path: Path, table: pa.Table, embed: EmbedTexts) -> Part:
+def has_manifest(out: Path) -> bool:
+    """Whether a directory is the output of a run."""
+    return (out / _MANIFEST).is_file()
+
+
+def write_part(path: Path, pieces: Sequence[pa.Table], embed: EmbedTexts) -> Part:
     """Encode the texts of a part and write it: the same bytes for the same rows.
 
     Args:
         path: Its file, which appears when it is on disk.
-        table: Its rows.
+        pieces: Its rows.
         embed: What adds the embeddings.
+
+    Raises:
+        OutputError: If it cannot be written.
     """
-    schema = table.schema.append(pa.field(EMBEDDING, embed.column_type))
+    table = pa.concat_tables(pieces)
+    schema = embed.schema(table.schema)
     plain = [column for column in _parquet_columns(schema) if not column.startswith(f"{EMBEDDING}.")]
-    with staged_file(path) as staging, staging.open("wb") as file:
+    try:
         # Embeddings are not compressed: they would hardly be smaller, and take longer to read and write.
-        with pq.ParquetWriter(
-            file, schema, compression=dict.fromkeys(plain, "snappy"), use_dictionary=plain, write_statistics=plain
-        ) as writer:
+        codecs = dict.fromkeys(plain, "snappy")
+        with (
+            staged_file(path) as staging,
+            staging.open("wb") as file,
+            pq.ParquetWriter(file, schema, compression=codecs, use_dictionary=plain, write_statistics=plain) as writer,
+        ):
             for start in range(0, table.num_rows, GROUP_ROWS):
                 group = embed(table.slice(start, GROUP_ROWS).combine_chunks())
                 writer.write_table(group, row_group_size=GROUP_ROWS)
-        file.flush()
-        os.fsync(file.fileno())
-    return Part(path.name, table.num_rows, table.column(embed.text_column).null_count, _sha256(path))
+        return Part(path.name, table.num_rows, table.column(embed.text_column).null_count, _sha256(path))
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {reason(error)}. Make room and run again; finished parts stay."
+        ) from error
 
 
-def read_part(path: Path, text_column: str) -> Part:
+def read_part(path: Path) -> Part:
     """Describe a part that an earlier run has finished."""
-    null_texts = pq.read_table(path, columns=[text_column]).column(0).null_count
-    return Part(path.name, pq.read_metadata(path).num_rows, null_texts, _sha256(path))
+    embeddings = pq.read_table(path, columns=[EMBEDDING]).column(0)
+    return Part(path.name, len(embeddings), embeddings.null_count, _sha256(path))
+
+
+def join_vectors(parts: Sequence[Path], file: Path) -> None:
+    """Write the embeddings of all parts, without nulls, into a .npy file [rows, d] that appears when it is complete.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    rows = sum(pq.read_metadata(part).num_rows for part in parts)
+    kind = pq.read_schema(parts[0]).field(EMBEDDING).type if parts else pa.list_(pa.float32(), 0)
+    header = {"shape": (rows, kind.list_size), "fortran_order": False}
+    header["descr"] = np.lib.format.dtype_to_descr(np.dtype(kind.value_type.to_pandas_dtype()))
+    try:
+        with staged_file(file) as staging, staging.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            for part in parts:
+                for batch in pq.ParquetFile(part).iter_batches(GROUP_ROWS, columns=[EMBEDDING]):
+                    stream.write(batch.column(0).flatten().to_numpy().data)
+    except OSError as error:
+        raise OutputError(f"{file} cannot be written: {reason(error)}. Make room and run again.") from error
 
 
 def _parquet_columns(schema: pa.Schema) -> list[str]:

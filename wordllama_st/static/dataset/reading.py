@@ -60,6 +60,17 @@ def read_outline(file: InputFile) -> Outline:
     return Outline(pa.schema([pa.field(field.name, _plain(field.type)) for field in schema]), rows)
 
 
+def row_groups(file: InputFile) -> list[int]:
+    """Read how many rows each row group of a Parquet file has.
+
+    Raises:
+        DatasetError: If it is damaged.
+    """
+    with _damage_named(file), file.open() as stream:
+        metadata = pq.ParquetFile(stream).metadata
+        return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
 def unified_schema(outlines: Iterable[tuple[InputFile, Outline]]) -> pa.Schema:
     """Put the columns of all files together, in the order in which they occur.
 
@@ -83,15 +94,15 @@ def unified_schema(outlines: Iterable[tuple[InputFile, Outline]]) -> pa.Schema:
     return pa.schema(list(types.items()))
 
 
-def choose_text_column(schema: pa.Schema, named: str | None) -> str:
-    """Return the column of texts: that which is named, or the only one that is text.
+def choose_text_column(schema: pa.Schema, named: str | None, id_column: str | None = None) -> str:
+    """Return the column of texts: that which is named, or the only one that is text and not that of ids.
 
     Raises:
         DatasetError: If there is no such column, it is not text, or several could be meant; the columns are listed.
     """
     columns = ", ".join(f"{field.name} ({field.type})" for field in schema) or "none"
     if named is None:
-        texts = [field.name for field in schema if _is_text(field.type)]
+        texts = [field.name for field in schema if _is_text(field.type) and field.name != id_column]
         if len(texts) != 1:
             raise DatasetError(f"Name the column of texts with --text-column; the columns are {columns}.")
         return str(texts[0])

@@ -21,7 +21,8 @@ class SkippedFile:
 class EncodingReport:
     """The report of ``encode_dataset``.
 
-    ``rows`` are in ``parts`` files in the directory ``path``, ``found`` of which an earlier run had finished.
+    ``rows`` are in ``parts`` files in the directory ``path``, or in the .npy file ``path`` that was made of them; an
+    earlier run had finished ``found`` of them.
     ``null_texts`` rows have no text and a null for an embedding. ``seconds`` is the duration of this run.
     """
 
@@ -45,9 +46,15 @@ class EncodingReport:
         found = f", {self.found:,} of them from an earlier run" if self.found else ""
         nulls = f", {self.null_texts:,} of them without a text" if self.null_texts else ""
         done = (
-            f"Encoded in {self.seconds:.0f} s" if self.found < self.parts else "Finished before: nothing was left to do"
+            f"Encoded in {self.seconds:.0f} s"
+            if self.path.suffix == ".npy" or self.found < self.parts
+            else "Finished before: nothing was left to do"
         )
-        lines = [f"Rows        {self.rows:,}{nulls}", f"Parts       {self.parts:,} in {self.path}{found}", done]
+        lines = [
+            f"Rows        {self.rows:,}{nulls}",
+            f"Parts       {self.parts:,} in {self.path}{found}",
+            done,
+        ]
         return "\n".join(
             [*lines, *(f"Skipped after {file.rows:,} rows: {file.name}: {file.reason}" for file in self.skipped)]
         )
