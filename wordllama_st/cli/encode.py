@@ -52,12 +52,7 @@ def add_command(commands: opt.Commands) -> None:
     )
     parquet = parser.add_argument_group("Parquet output")
     parquet.add_argument("--prompt-name", metavar="NAME", help="the model's prompt to put in front of each text")
-    parquet.add_argument(
-        "--on-error",
-        choices=("stop", "skip"),
-        default="stop",
-        help="stop at a damaged input, or skip what comes behind the damage (default: %(default)s)",
-    )
+    opt.add_on_error(parquet)
     opt.add_json(parquet)
     parser.set_defaults(run=run)
 

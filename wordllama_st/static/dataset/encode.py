@@ -6,18 +6,18 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from wordllama_st.errors import ArgumentError, DatasetError, OutputError, reason
 from wordllama_st.static.dataset import output
-from wordllama_st.static.dataset.embedding import EmbedTexts, StoredPrecision
+from wordllama_st.static.dataset.embedding import EmbeddingColumn, EmbedTexts, StoredPrecision
 from wordllama_st.static.dataset.inputs import InputFile, find_inputs
 from wordllama_st.static.dataset.output import Manifest, Part, part_path, read_part, write_part
 from wordllama_st.static.dataset.reading import (
@@ -86,14 +86,57 @@ def encode_dataset(
         OutputExistsError: If ``out`` has another run's output or anything else in it.
         OutputError: If a part cannot be written; those that were finished stay.
     """
+    if num_threads is not None and num_threads < 1:
+        raise ArgumentError(f"There is one thread at least, not {num_threads}.")
+    encoder = model if isinstance(model, StaticEncoder) else StaticEncoder.from_pretrained(model)
+    made_of = {
+        "model_sha256": _model_sha256(encoder.table),
+        "normalize": normalize,
+        "truncate_dim": truncate_dim,
+        "prompt": encoder.table.prompt_text(prompt_name),
+    }
+    return embed_files(
+        EmbedTexts(encoder, text_column or "", precision, normalize, truncate_dim, prompt_name),
+        inputs,
+        out,
+        made_of=made_of,
+        model=repr(model) if encoder is model else str(model),
+        part_rows=output.PART_ROWS,
+        num_threads=num_threads or os.cpu_count() or 1,
+        on_error=on_error,
+        overwrite=overwrite,
+        show_progress_bar=show_progress_bar,
+    )
+
+
+def embed_files(
+    embed: EmbeddingColumn,
+    inputs: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    made_of: Mapping[str, Any],
+    model: str,
+    part_rows: int,
+    num_threads: int,
+    on_error: Literal["stop", "skip"],
+    overwrite: bool,
+    show_progress_bar: bool | None,
+) -> EncodingReport:
+    """Give the rows of files their embeddings, whatever computes these; the rest is as for :func:`encode_dataset`.
+
+    Args:
+        embed: The embedding column, a frozen dataclass. Its ``text_column`` is empty where the only one is meant.
+        made_of: What embeddings depend on beside the texts and their precision, as JSON has it: a run is taken up only
+            where this is the same.
+        model: The model's name.
+        part_rows: Rows of each part but the last.
+        num_threads: Parts at a time.
+    """
     started = time.monotonic()
     if on_error not in ("stop", "skip"):
         raise ArgumentError(f"on_error is 'stop' or 'skip', not {on_error!r}.")
-    if num_threads is not None and num_threads < 1:
-        raise ArgumentError(f"There is one thread at least, not {num_threads}.")
     out = Path(out)
-    encoder = model if isinstance(model, StaticEncoder) else StaticEncoder.from_pretrained(model)
-    embed = EmbedTexts(encoder, text_column or "", precision, normalize, truncate_dim, prompt_name)
+    text_column = embed.text_column or None
     files = find_inputs([inputs] if isinstance(inputs, (str, Path)) else inputs, out)
 
     outlines, damaged = _outlines(files, skip=on_error == "skip")
@@ -106,16 +149,13 @@ def encode_dataset(
         schema = schema.set(schema.get_field_index(chosen), pa.field(chosen, pa.string()))
 
     made_of = {
-        "model_sha256": _model_sha256(encoder.table),
+        **made_of,
         "text_column": text_column,
-        "precision": precision,
-        "normalize": normalize,
-        "truncate_dim": truncate_dim,
-        "prompt": encoder.table.prompt_text(prompt_name),
-        "part_rows": output.PART_ROWS,
+        "precision": embed.precision,
+        "part_rows": part_rows,
         "inputs": {file.name: {"size": file.size, "version": file.version} for file in files},
     }
-    manifest = Manifest.open(out, made_of, repr(model) if encoder is model else str(model), overwrite=overwrite)
+    manifest = Manifest.open(out, made_of, model, overwrite=overwrite)
     if manifest.skipped and on_error == "stop":
         raise DatasetError(manifest.skipped[0].reason)
     if manifest.parts is not None:
@@ -125,7 +165,8 @@ def encode_dataset(
         manifest.skipped += new
         manifest.save()
 
-    run = _Run(out, manifest, schema, replace(embed, text_column=chosen), skip=on_error == "skip")
+    embed = replace(embed, text_column=chosen)  # type: ignore[type-var]
+    run = _Run(out, manifest, schema, embed, part_rows, skip=on_error == "skip")
     show = logger.isEnabledFor(logging.INFO) if show_progress_bar is None else show_progress_bar
     parts, found = run.encode(files, sum(outline.rows for _, outline in outlines), num_threads, show)
     manifest.parts = parts
@@ -136,18 +177,18 @@ def encode_dataset(
 class _Run:
     """What a run does with each file and each part."""
 
-    def __init__(self, out: Path, manifest: Manifest, schema: pa.Schema, embed: EmbedTexts, *, skip: bool) -> None:
+    def __init__(
+        self, out: Path, manifest: Manifest, schema: pa.Schema, embed: EmbeddingColumn, part_rows: int, *, skip: bool
+    ) -> None:
         self._out, self._manifest, self._schema, self._embed, self._skip = out, manifest, schema, embed, skip
+        self._part_rows = part_rows
         self._skipped = {file.name: file.rows for file in manifest.skipped}
         self._there = frozenset(os.listdir(out))
 
-    def encode(
-        self, files: Sequence[InputFile], rows: int, num_threads: int | None, show: bool
-    ) -> tuple[list[Part], int]:
+    def encode(self, files: Sequence[InputFile], rows: int, threads: int, show: bool) -> tuple[list[Part], int]:
         """Encode and write the parts that are not there; return all of them, and how many were there."""
         from tqdm import tqdm
 
-        threads = num_threads or os.cpu_count() or 1
         written: list[Part] = []
         waiting: dict[Future[Part], int] = {}
         bar = tqdm(desc="Encoding", total=rows, unit=" texts", unit_scale=True, disable=not show)
@@ -162,7 +203,7 @@ class _Run:
         found: list[Part] = []
         # Where an error ends the block, the parts that are being encoded are finished first.
         with bar, ThreadPoolExecutor(threads) as pool:
-            for number, table in _cut(self._rows(files), self._is_there):
+            for number, table in _cut(self._rows(files), self._part_rows, self._is_there):
                 if table is None:
                     found.append(read_part(part_path(self._out, number), self._embed.text_column))
                     bar.total -= found[-1].rows  # it is the speed of this run that is shown, and the time that is left
@@ -182,7 +223,7 @@ class _Run:
                 continue
 
             def is_done(start: int, stop: int, begin: int = begin) -> bool:
-                first, last = (begin + start) // output.PART_ROWS, (begin + stop - 1) // output.PART_ROWS
+                first, last = (begin + start) // self._part_rows, (begin + stop - 1) // self._part_rows
                 return all(map(self._is_there, range(first, last + 1)))
 
             try:
@@ -211,7 +252,8 @@ class _Run:
             vectors = self._embed.vectors(texts)
             self._manifest.ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)]).tolist()
             self._manifest.save()
-        self._embed = replace(self._embed, ranges=np.array(self._manifest.ranges, np.float32))
+        ranges = np.array(self._manifest.ranges, np.float32)
+        self._embed = replace(self._embed, ranges=ranges)  # type: ignore[type-var]
 
     def _write(self, number: int, table: pa.Table) -> Part:
         path = part_path(self._out, number)
@@ -235,25 +277,27 @@ def _outlines(files: Iterable[InputFile], *, skip: bool) -> tuple[list[tuple[Inp
     return outlines, damaged
 
 
-def _cut(stream: Iterable[Chunk], is_there: Callable[[int], bool]) -> Iterator[tuple[int, pa.Table | None]]:
+def _cut(
+    stream: Iterable[Chunk], part_rows: int, is_there: Callable[[int], bool]
+) -> Iterator[tuple[int, pa.Table | None]]:
     """Cut rows into numbered parts; one that is there has no table, and its rows are let go."""
     held: list[pa.Table] = []
     position, there = 0, False
     for chunk in stream:
         offset = 0
         while offset < chunk.rows:
-            number, within = divmod(position, output.PART_ROWS)
+            number, within = divmod(position, part_rows)
             if not within:
                 there = is_there(number)
-            count = min(chunk.rows - offset, output.PART_ROWS - within)
+            count = min(chunk.rows - offset, part_rows - within)
             if not there and chunk.table is not None:
                 held.append(chunk.table.slice(offset, count))
             offset, position = offset + count, position + count
-            if not position % output.PART_ROWS:
+            if not position % part_rows:
                 yield number, None if there else pa.concat_tables(held)
                 held = []
-    if position % output.PART_ROWS:
-        yield position // output.PART_ROWS, None if there else pa.concat_tables(held)
+    if position % part_rows:
+        yield position // part_rows, None if there else pa.concat_tables(held)
 
 
 def _model_sha256(table: StaticTable) -> str:

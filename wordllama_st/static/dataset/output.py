@@ -15,7 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from wordllama_st.errors import OutputExistsError
-from wordllama_st.static.dataset.embedding import EMBEDDING, EmbedTexts
+from wordllama_st.static.dataset.embedding import EMBEDDING, EmbeddingColumn
 from wordllama_st.static.dataset.report import SkippedFile
 from wordllama_st.storage.staging import check_or_record, staged_file, write_text
 
@@ -107,7 +107,7 @@ def part_path(out: Path, number: int) -> Path:
     return out / f"part-{number:05d}.parquet"
 
 
-def write_part(path: Path, table: pa.Table, embed: EmbedTexts) -> Part:
+def write_part(path: Path, table: pa.Table, embed: EmbeddingColumn) -> Part:
     """Encode the texts of a part and write it: the same bytes for the same rows.
 
     Args:
