@@ -25,7 +25,9 @@ from wordllama_st.data.texts import as_texts
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.modules import Projection
 from wordllama_st.training.losses import DistillationLoss
+from wordllama_st.training.static_model import is_static_model
 from wordllama_st.training.supervised import check_dims, default_learning_rate
+from wordllama_st.training.tokens import TokenizedTexts
 from wordllama_st.training.trainer import run_trainer
 from wordllama_st.training.views import DocumentViews
 
@@ -77,16 +79,35 @@ def cosine_to_teacher(
     return float(F.cosine_similarity(encoded, targets).mean())
 
 
-def pca_rotate(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArray[np.float16]:
+def pca_rotate(
+    vectors: npt.NDArray[np.floating[Any]],
+    seed: int = 0,
+    *,
+    numbers: npt.NDArray[np.intp] | None = None,
+    out: npt.NDArray[np.float16] | None = None,
+) -> npt.NDArray[np.float16]:
     """Rotate embeddings [n, D] onto their principal axes, of which a sample of 100,000 is enough.
 
     Norms and cosine similarities are unchanged; leading dimensions carry the most variance.
+
+    Args:
+        vectors: The embeddings; possibly mapped from a file.
+        seed: Of the sample.
+        numbers: Which of them, [m], in order; all of them if None.
+        out: What the rotated embeddings are written to, at its beginning, instead of a new array. It may be ``vectors``
+            itself: a row is read before it is replaced.
+
+    Returns:
+        The rotated embeddings [m, D].
     """
-    rows = sample(np.arange(len(vectors)), SAMPLE, seed)
-    axes = principal_axes([vectors[rows].astype(np.float32)])
-    rotated = np.empty(vectors.shape, np.float16)
-    for start in range(0, len(vectors), CHUNK):
-        rotated[start : start + CHUNK] = vectors[start : start + CHUNK].astype(np.float32) @ axes
+    numbers = np.arange(len(vectors)) if numbers is None else numbers
+    chosen = sample(numbers, SAMPLE, seed)
+    axes = principal_axes(
+        vectors[chosen[start : start + CHUNK]].astype(np.float32) for start in range(0, len(chosen), CHUNK)
+    )
+    rotated = np.empty((len(numbers), vectors.shape[1]), np.float16) if out is None else out[: len(numbers)]
+    for start in range(0, len(numbers), CHUNK):
+        rotated[start : start + CHUNK] = vectors[numbers[start : start + CHUNK]].astype(np.float32) @ axes
     return rotated
 
 
@@ -132,7 +153,7 @@ def initialize_by_least_squares(
 
 def train_distillation(
     model: SentenceTransformer,
-    texts: Sequence[str] | DocumentViews,
+    texts: Sequence[str] | DocumentViews | TokenizedTexts,
     vectors: npt.NDArray[np.floating[Any]],
     *,
     dims: Sequence[int] | None = None,
@@ -148,7 +169,8 @@ def train_distillation(
     Args:
         model: A model over a codebook, whose projection and token weights are trained; or a static model, every row of
             which is trained.
-        texts: n texts of the kind that the model is for, or views of them, for a static model.
+        texts: n texts of the kind that the model is for; or the tokens of texts that are not truncated; or views of
+            them, for a static model.
         vectors: The teacher's embeddings [n, D], D ≥ d, as :func:`pca_rotate` returns them.
         temperature: As for :class:`~wordllama_st.training.losses.DistillationLoss`, likewise ``similarity_weight``.
         **arguments: Those of :mod:`wordllama_st.recipes` and of :func:`~wordllama_st.training.trainer.run_trainer`.
@@ -157,18 +179,23 @@ def train_distillation(
         ArgumentError: If the numbers of texts and embeddings differ, or there are fewer than d dimensions.
         TrainingError: If the checkpoints belong to another run, or training diverged.
     """
-    count = texts.num_texts if isinstance(texts, DocumentViews) else len(texts)
+    count = texts.num_texts if isinstance(texts, (DocumentViews, TokenizedTexts)) else len(texts)
     if count != len(vectors):
         raise ArgumentError(f"There are {count:,} texts, and the teacher's vectors of {len(vectors):,}.")
     width = model.get_embedding_dimension() or 1
     _check_width(width, vectors)
     dims = check_dims(dims, width)
     settings: dict[str, Any] = {"batch_sampler": BatchSamplers.BATCH_SAMPLER, "dataloader_drop_last": True} | arguments
-    if isinstance(texts, DocumentViews):
+    run = {"Matryoshka dims": dims, "temperature": temperature, "similarity weight": similarity_weight}
+    if isinstance(texts, (DocumentViews, TokenizedTexts)):
         # The Trainer needs a text column: the numbers of rows, which become token ids when a batch is made.
         numbers = pa.array(texts.rows).cast(pa.string())
         rows = Dataset(pa.table({"text": numbers, "label": texts.sources(texts.rows)}))
-        settings["data_collator"] = SentenceTransformerDataCollator(texts.batch)
+        make_batch = texts.batch
+        if isinstance(texts, TokenizedTexts):
+            run["texts"] = texts.sha256()
+            make_batch = texts.batch if is_static_model(model) else texts.padded_batch
+        settings["data_collator"] = SentenceTransformerDataCollator(make_batch)
     else:
         rows = Dataset.from_dict({"text": list(texts), "label": range(len(texts))})
     batch_size = min(
@@ -181,7 +208,7 @@ def train_distillation(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate or default_learning_rate(model),
-        run={"Matryoshka dims": dims, "temperature": temperature, "similarity weight": similarity_weight},
+        run=run,
         **settings,
     )
 
