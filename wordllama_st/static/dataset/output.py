@@ -24,7 +24,8 @@ PART_ROWS = 2**15
 #: Rows that are encoded together, and written as a row group.
 GROUP_ROWS = 2**14
 
-_MANIFEST = "manifest.json"
+#: The record of a run.
+MANIFEST = "manifest.json"
 _is_part = re.compile(r"part-\d{5,}\.parquet").fullmatch
 _is_partial = re.compile(r"\.(part-\d{5,}\.parquet|manifest\.json)\.\d+\.partial").fullmatch
 
@@ -67,17 +68,17 @@ class Manifest:
             OutputExistsError: If another run's output or anything else is there; it is said what differs.
             ModelLoadError: If the manifest is damaged.
         """
-        path = out / _MANIFEST
+        path = out / MANIFEST
         if out.exists() and not out.is_dir():
             raise OutputExistsError(f"{out} is a file; the output is a directory.")
         names = os.listdir(out) if out.is_dir() else []
         for name in filter(_is_partial, names):
             (out / name).unlink()  # of a run that was killed
-        if overwrite and _MANIFEST in names and '"part_rows"' in path.read_text(encoding="utf-8"):
-            for name in [*filter(_is_part, names), _MANIFEST]:  # so that parts always have a manifest
+        if overwrite and MANIFEST in names and '"part_rows"' in path.read_text(encoding="utf-8"):
+            for name in [*filter(_is_part, names), MANIFEST]:  # so that parts always have a manifest
                 (out / name).unlink(missing_ok=True)
             names = os.listdir(out) if out.is_dir() else []
-        if _MANIFEST not in names and not all(map(_is_partial, names)):
+        if MANIFEST not in names and not all(map(_is_partial, names)):
             raise OutputExistsError(f"{out} holds something that this command did not write; choose another output.")
         if differing := check_or_record(path, made_of, {"model": model}):
             raise OutputExistsError(
