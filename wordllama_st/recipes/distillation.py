@@ -118,6 +118,10 @@ def distill(
     model = build_model(codebook, dim, "random", token_weights=weights)  # the projection is fitted by least squares
     places = distillation.sample(np.arange(len(numbers)), distillation.SAMPLE, seed)
     some = [all_texts[number] for number in numbers[places]]
+    num_texts = len(numbers)
+    if teacher is None:
+        del embedded
+    del all_texts, numbers  # of ten million texts, where they lie takes 160 MB
     distillation.initialize_by_least_squares(model, some, targets[places], seed=seed)
     before = distillation.cosine_to_teacher(model, unseen, unseen_targets)
     student = bake(model) if every_row else model
@@ -136,7 +140,7 @@ def distill(
     )
     after = distillation.cosine_to_teacher(student, unseen, unseen_targets)
     report = DistillationReport(
-        texts=len(numbers),
+        texts=num_texts,
         held_out=held_out,
         teacher_dim=targets.shape[1],
         teacher_seconds=teacher_seconds,
@@ -148,7 +152,7 @@ def distill(
         student = bake(student)
     if path is not None:
         trained = "every row of the table" if every_row else "projection and token weights"
-        statement = f"Distilled from {name} on {len(numbers):,} texts, {trained}"
+        statement = f"Distilled from {name} on {num_texts:,} texts, {trained}"
         origin = [*describe_origin(model), statement]
         save_static_model(student, path, origin, overwrite=overwrite)
     return Result(student, report)

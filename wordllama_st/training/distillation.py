@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.sampler import BatchSamplers
+from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from torch import nn
+from torch.utils.data import SubsetRandomSampler
 
 from wordllama_st.data.texts import as_texts
 from wordllama_st.errors import ArgumentError, DatasetError
@@ -185,7 +186,7 @@ def train_distillation(
     width = model.get_embedding_dimension() or 1
     _check_width(width, vectors)
     dims = check_dims(dims, width)
-    settings: dict[str, Any] = {"batch_sampler": BatchSamplers.BATCH_SAMPLER, "dataloader_drop_last": True} | arguments
+    settings: dict[str, Any] = {"batch_sampler": shuffled_batches, "dataloader_drop_last": True} | arguments
     run = {"Matryoshka dims": dims, "temperature": temperature, "similarity weight": similarity_weight}
     if isinstance(texts, (DocumentViews, TokenizedTexts)):
         # The Trainer needs a text column: the numbers of rows, which become token ids when a batch is made.
@@ -211,6 +212,12 @@ def train_distillation(
         run=run,
         **settings,
     )
+
+
+def shuffled_batches(dataset: Dataset, generator: torch.Generator, **arguments: Any) -> DefaultBatchSampler:
+    """Draw the batches of ``BatchSamplers.BATCH_SAMPLER``, whose list of all rows takes 40 bytes for each."""
+    sampler = SubsetRandomSampler(range(len(dataset)), generator)
+    return DefaultBatchSampler(sampler, generator=generator, **arguments)
 
 
 def sample(numbers: npt.NDArray[np.intp], size: int, seed: int) -> npt.NDArray[np.intp]:

@@ -66,9 +66,13 @@ class TokenizedTexts:
     def __init__(self, tokenizer: Tokenizer, texts: Iterable[str]) -> None:
         self._stored = StoredRows(_token_ids(tokenizer, texts), id_dtype(tokenizer))
         self.num_texts = len(self._stored)
-        self.rows = np.arange(self.num_texts)
 
-    def sources(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    @property
+    def rows(self) -> npt.NDArray[np.int32]:
+        """The numbers of the rows to train on: all texts."""
+        return np.arange(self.num_texts, dtype=np.int32)
+
+    def sources(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.integer[Any]]:
         """Return the text of each row: there is one row of each."""
         return rows
 

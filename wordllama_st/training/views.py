@@ -66,7 +66,7 @@ class DocumentViews:
         self.rows = every[is_trained[self.sources(every)] & (spans | ~is_span)]
         self._generator = np.random.default_rng(seed)
 
-    def sources(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def sources(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
         """Return the document that each row is a view of, or n + t for the further text t."""
         views = NUM_VIEWS * self.num_documents
         return np.where(rows < views, rows // NUM_VIEWS, rows - views + self.num_documents)
