@@ -16,19 +16,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from texts import made_up_pairs
 from tokenizers import Tokenizer
+from torch.utils.data import BatchSampler, RandomSampler
 
 from wordllama_st import Codebook, bake, build_model, distill, embed_with_teacher, static_model_from_pretrained
 from wordllama_st.cli.main import main
 from wordllama_st.data.corpus import read_embeddings
-from wordllama_st.errors import ArgumentError, DatasetError
+from wordllama_st.errors import ArgumentError, DatasetError, TrainingError
 from wordllama_st.modules import LLMTokenEmbedding
-from wordllama_st.training.distillation import initialize_by_least_squares, pca_rotate, train_distillation
+from wordllama_st.training.distillation import (
+    initialize_by_least_squares,
+    pca_rotate,
+    shuffled_batches,
+    train_distillation,
+)
 from wordllama_st.training.embedded import read_embedded_texts
 from wordllama_st.training.teacher import teacher_embeddings
 from wordllama_st.training.tokens import TokenizedTexts
@@ -109,6 +116,21 @@ def test_the_command_distills_a_directory(
     assert main([*command, "--out", str(tmp_path / "other"), "--vectors-column", "vector"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("has no column 'vector'; it has body, embedding.")
+
+
+def test_batches_are_drawn_as_torch_draws_them() -> None:
+    rows = Dataset.from_dict({"text": list(map(str, range(50)))})
+    expected = BatchSampler(RandomSampler(rows, generator=torch.Generator().manual_seed(5)), 8, drop_last=True)
+    arguments: dict[str, Any] = {"batch_size": 8, "drop_last": True, "seed": 5}
+    assert list(shuffled_batches(rows, generator=torch.Generator().manual_seed(5), **arguments)) == list(expected)
+
+
+def test_checkpoints_are_of_the_same_texts(embedded: Path, codebook: Codebook, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"dim": 16, "checkpoint_dir": tmp_path / "checkpoints", **TRAINING}
+    distill(codebook, [embedded], **arguments)
+    pq.write_table(pq.read_table(embedded / "part-00000.parquet").slice(0, 200), tmp_path / "fewer.parquet")
+    with pytest.raises(TrainingError, match=r"another .*texts"):
+        distill(codebook, [tmp_path / "fewer.parquet"], text_column="body", **arguments)
 
 
 def test_lengths_and_types_of_embeddings_do_not_matter(tmp_path: Path, teacher: SentenceTransformer) -> None:
