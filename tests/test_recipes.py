@@ -27,6 +27,7 @@ RECIPES = {
     "train": [wordllama_st.train],
     "finetune": [wordllama_st.finetune],
     "distill": [wordllama_st.distill],
+    "teacher": [wordllama_st.embed_with_teacher],
     "adapt": [wordllama_st.adapt],
     "compress": [wordllama_st.compress],
     "bake": [bake, bake_dims],

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wordllama_st.recipes import adapt as adapt
     from wordllama_st.recipes import compress as compress
     from wordllama_st.recipes import distill as distill
+    from wordllama_st.recipes import embed_with_teacher as embed_with_teacher
     from wordllama_st.recipes import finetune as finetune
     from wordllama_st.recipes import train as train
     from wordllama_st.registration import register as register
@@ -54,6 +55,7 @@ _EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "build_model": ("training.build", _ST),
     "compress": ("recipes", _TRAIN),
     "distill": ("recipes", _TRAIN),
+    "embed_with_teacher": ("recipes", _TRAIN),
     "encode_dataset": ("static.dataset", ("data", "pyarrow", "fsspec")),
     "evaluate": ("evaluation", (*_TRAIN, "pytrec_eval")),
     "explain": ("analysis.explanation", ()),

@@ -14,7 +14,8 @@ def add_command(commands: opt.Commands) -> None:
         "distill",
         "distill a SentenceTransformer into a static model, from unlabelled text",
         "Distill a SentenceTransformer into a static model over a codebook, from unlabelled text. The teacher's "
-        "embeddings are computed once and kept; an interrupted run resumes where it stopped.",
+        "embeddings are computed once and kept; an interrupted run resumes where it stopped. Without --teacher, they "
+        "are read with the texts, from the output of the teacher command.",
     )
     parser.add_argument(
         "codebook", help="directory of a codebook, checkpoint or static model, or a released model's name"
@@ -23,12 +24,17 @@ def add_command(commands: opt.Commands) -> None:
         "texts",
         nargs="+",
         type=Path,
-        help="UTF-8, one text a line; or .csv, .tsv, .json, .jsonl, .parquet: all columns of texts",
+        help="UTF-8, one text a line; or .csv, .tsv, .json, .jsonl, .parquet: all columns of texts. Without --teacher, "
+        "directories that the teacher command wrote, or .parquet and .jsonl files with embeddings",
     )
     opt.add_output(parser, "the static model's directory")
     opt.add_json(parser)
     teacher = parser.add_argument_group("teacher")
-    teacher.add_argument("--teacher", required=True, help="a SentenceTransformer's directory, or its id on the Hub")
+    teacher.add_argument("--teacher", help="a SentenceTransformer's directory, or its id on the Hub")
+    teacher.add_argument("--text-column", metavar="NAME", help="without --teacher: the column of texts")
+    teacher.add_argument(
+        "--vectors-column", metavar="NAME", help="without --teacher: the column of embeddings (default: embedding)"
+    )
     teacher.add_argument(
         "--cache", type=Path, metavar="DIR", help="where to keep its embeddings (default: OUT-teacher)"
     )

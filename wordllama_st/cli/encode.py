@@ -56,12 +56,7 @@ def add_command(commands: opt.Commands) -> None:
         "--id-column", metavar="NAME", help="the only column to keep beside the embedding (default: all)"
     )
     parquet.add_argument("--prompt-name", metavar="NAME", help="the model's prompt to put in front of each text")
-    parquet.add_argument(
-        "--on-error",
-        choices=("stop", "skip"),
-        default="stop",
-        help="stop at a damaged input, or skip what comes behind the damage (default: %(default)s)",
-    )
+    opt.add_on_error(parquet)
     parquet.add_argument(
         "--engine",
         choices=("threads", "ray"),

@@ -16,8 +16,8 @@ from wordllama_st.errors import WordLlamaSTError
 
 #: The modules of the commands, in the order of the help.
 COMMANDS = (
-    "models", "extract", "inspect", "compress", "train", "distill", "finetune", "adapt", "bake", "evaluate", "explain",
-    "encode", "demo",
+    "models", "extract", "inspect", "compress", "train", "teacher", "distill", "finetune", "adapt", "bake", "evaluate",
+    "explain", "encode", "demo",
 )  # fmt: skip
 
 

@@ -84,6 +84,16 @@ def print_saved(path: Path, *, is_static: bool = True) -> None:
     print(f"Saved {path}. {use if is_static else bake}")
 
 
+def add_on_error(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Declare --on-error."""
+    parser.add_argument(
+        "--on-error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="stop at a damaged input, or skip what comes behind the damage (default: %(default)s)",
+    )
+
+
 def add_source_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a codebook's source."""
     parser.add_argument(

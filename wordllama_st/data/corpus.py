@@ -6,6 +6,7 @@ import mmap
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, overload
@@ -25,6 +26,8 @@ CORPUS_FILE = "corpus.jsonl"
 #: Columns that are joined to a document's text, and columns that identify it.
 TITLE_AND_TEXT = ("title", "text")
 ID_COLUMNS = ("id", "_id", "idx", "index", "uuid")
+#: How far from 1 the length of a vector may be that was rounded to float16.
+UNIT_TOLERANCE = 1e-3
 #: Rows that are read at a time.
 _CHUNK = 4096
 
@@ -93,17 +96,64 @@ def read_corpus(source: str | Path, *, text_column: str | None = None, vectors_c
     columns = _text_columns(path, names, text_column)
     if vectors_column is not None and vectors_column not in names:
         raise DatasetError(f"{path} has no column {vectors_column!r}; it has {', '.join(names)}.")
-    stored = _StoredVectors(path, vectors_column) if vectors_column is not None else None
+    if vectors_column is None:
+        return Corpus(StoredTexts(chain.from_iterable(_joined(batch, columns) for batch in batches(columns))))
+    stored = _StoredVectors(vectors_column)
+    return Corpus(StoredTexts(_with_vectors(path, columns, batches, stored)), stored.mapped())
+
+
+def read_embeddings(paths: Iterable[Path], *, vectors_column: str, text_column: str | None = None) -> Corpus:
+    """Read texts and their embeddings, in float16 and scaled to unit length, in bounded memory.
+
+    Rows without a text and without an embedding are left out.
+
+    Args:
+        paths: .parquet and .jsonl files, in each row a text and an embedding, a list of D numbers.
+        vectors_column: The column of embeddings.
+        text_column: As for :func:`read_corpus`.
+
+    Returns:
+        The texts, and the embeddings [n, D], which may be written to.
+
+    Raises:
+        DatasetError: If a file does not exist, is damaged or has no such columns; or if an embedding is missing, zero,
+            not finite, or of another width than those before it.
+    """
+    stored = _StoredVectors(vectors_column, unit=True)
 
     def read() -> Iterator[str]:
-        for batch in batches([*columns, *([] if vectors_column is None else [vectors_column])]):
-            cells = zip(*(batch.column(column).to_pylist() for column in columns), strict=True)
-            yield from (" ".join(part.strip() for part in row if part and part.strip()) for row in cells)
-            if stored is not None:
-                stored.append(batch.column(vectors_column))
+        for path in paths:
+            if path.suffix.lower() not in (".parquet", ".jsonl"):
+                raise DatasetError(f"{path} has no embeddings, as .parquet and .jsonl files may; or name a teacher.")
+            names, batches = _read_batches(path)
+            columns = _text_columns(path, names, text_column)
+            if vectors_column not in names:
+                raise DatasetError(f"{path} has no column {vectors_column!r}; it has {', '.join(names)}.")
+            yield from _with_vectors(path, columns, batches, stored)
 
-    texts = StoredTexts(read())
-    return Corpus(texts, None if stored is None else stored.mapped())
+    return Corpus(StoredTexts(read()), stored.mapped())
+
+
+def _joined(batch: pa.Table | pa.RecordBatch, columns: list[str]) -> list[str]:
+    """Join the cells of some columns in each row."""
+    cells = zip(*(batch.column(column).to_pylist() for column in columns), strict=True)
+    return [" ".join(part.strip() for part in row if part and part.strip()) for row in cells]
+
+
+def _with_vectors(
+    path: Path, columns: list[str], batches: Callable[[list[str]], Iterator[pa.Table]], stored: _StoredVectors
+) -> Iterator[str]:
+    """Read the texts of a file, and store their vectors; rows with neither are left out."""
+    position = 0
+    for batch in batches([*columns, stored.column]):
+        texts, vectors = _joined(batch, columns), batch.column(stored.column)
+        kept = np.arange(len(texts))
+        if vectors.null_count:
+            kept = np.flatnonzero([bool(text) for text in texts] | vectors.is_valid().to_numpy(zero_copy_only=False))
+            texts, vectors = [texts[number] for number in kept], vectors.take(pa.array(kept))
+        stored.append(path, vectors, position + kept)
+        position += batch.num_rows
+        yield from texts
 
 
 def read_vectors(path: str | Path) -> npt.NDArray[Any]:
@@ -170,16 +220,19 @@ def _text_columns(path: Path, types: dict[str, pa.DataType], wanted: str | None)
 
 
 class _StoredVectors:
-    """The vectors of a file's column, in a temporary file."""
+    """The vectors of a column of one or several files, in a temporary file: in float32, or of unit length in float16.
 
-    def __init__(self, path: Path, column: str) -> None:
-        self._path, self._column = path, column
+    A length that rounding to float16 explains is left as it is.
+    """
+
+    def __init__(self, column: str, *, unit: bool = False) -> None:
+        self.column, self._unit = column, unit
         self._file = TemporaryFile()  # noqa: SIM115  (it lives as long as this object)
-        self._widths: set[int] = set()
+        self._path, self._width = Path(), 0
 
-    def append(self, cells: pa.ChunkedArray | pa.Array) -> None:
-        """Append a batch of the column, lists of numbers; DatasetError if they are none, or not of one width."""
-        path, column = self._path, self._column
+    def append(self, path: Path, cells: pa.ChunkedArray | pa.Array, rows: npt.NDArray[np.intp]) -> None:
+        """Append a batch of a file's column, lists of numbers; DatasetError if they are none, or not of one width."""
+        column = self.column
         cells = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
         is_list = (
             pa.types.is_list(cells.type)
@@ -191,20 +244,27 @@ class _StoredVectors:
                 f"{path}: the column {column!r} is {cells.type}, of which {cells.null_count} are missing; each "
                 f"document needs a vector, a list of numbers."
             )
-        self._widths.update(pc.unique(pc.list_value_length(cells)).to_pylist())
-        if len(self._widths) > 1:
-            widths = sorted(self._widths)
-            raise DatasetError(f"{path} has vectors of {widths[0]} and of {widths[-1]} dimensions in {column!r}.")
+        for width in pc.unique(pc.list_value_length(cells)).to_pylist():
+            if self._width and width != self._width:
+                other = f", and {self._path} of {self._width}" if path != self._path else f" and of {self._width}"
+                raise DatasetError(f"{path} has vectors of {width} dimensions{other} in {column!r}.")
+            self._path, self._width = path, width
         try:
             values = cells.flatten().cast(pa.float32())
         except pa.ArrowException as error:
             raise DatasetError(f"{path}: the vectors in {column!r} are no numbers: {reason(error)}") from error
-        self._file.write(np.asarray(values.to_numpy(zero_copy_only=False), np.float32).tobytes())
+        vectors = np.asarray(values.to_numpy(zero_copy_only=False), np.float32).reshape(len(cells), -1)
+        if self._unit and len(vectors):
+            norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+            if len(bad := np.flatnonzero(~np.isfinite(norms) | (norms == 0))):
+                raise DatasetError(f"{path}, row {rows[bad[0]] + 1:,}: the vector in {column!r} is zero or not finite.")
+            norms[np.abs(norms - 1) < UNIT_TOLERANCE] = 1
+            vectors = (vectors / norms[:, None]).astype(np.float16)
+        self._file.write(vectors.tobytes())
 
-    def mapped(self) -> npt.NDArray[np.float32]:
+    def mapped(self) -> npt.NDArray[Any]:
         """Map what was appended, [n, D]."""
         self._file.flush()
-        width = next(iter(self._widths), 0)
-        if not width:
-            raise DatasetError(f"{self._path} has no vectors in {self._column!r}.")
-        return np.memmap(self._file, np.float32, mode="r").reshape(-1, width)
+        if not self._width:
+            raise DatasetError(f"There are no vectors in {self.column!r}.")
+        return np.memmap(self._file, np.float16 if self._unit else np.float32, mode="r+").reshape(-1, self._width)

@@ -25,6 +25,7 @@ belong to another run; and CodebookError, DatasetError, DocumentError or ModelLo
 
 from wordllama_st.recipes.adaptation import adapt
 from wordllama_st.recipes.distillation import compress, distill
+from wordllama_st.recipes.teacher import embed_with_teacher
 from wordllama_st.recipes.training import finetune, train
 
-__all__ = ["adapt", "compress", "distill", "finetune", "train"]
+__all__ = ["adapt", "compress", "distill", "embed_with_teacher", "finetune", "train"]

@@ -17,16 +17,19 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.sampler import BatchSamplers
+from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from torch import nn
+from torch.utils.data import SubsetRandomSampler
 
 from wordllama_st.data.texts import as_texts
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.modules import Projection
 from wordllama_st.training.losses import DistillationLoss
 from wordllama_st.training.processes import from_main_process, num_processes
+from wordllama_st.training.static_model import is_static_model
 from wordllama_st.training.supervised import check_dims, default_learning_rate
+from wordllama_st.training.tokens import TokenizedTexts
 from wordllama_st.training.trainer import run_trainer
 from wordllama_st.training.views import DocumentViews
 
@@ -78,17 +81,35 @@ def cosine_to_teacher(
     return float(F.cosine_similarity(encoded, targets).mean())
 
 
-def pca_rotate(vectors: npt.NDArray[np.floating[Any]], seed: int = 0) -> npt.NDArray[np.float16]:
+def pca_rotate(
+    vectors: npt.NDArray[np.floating[Any]],
+    seed: int = 0,
+    *,
+    numbers: npt.NDArray[np.intp] | None = None,
+    out: npt.NDArray[np.float16] | None = None,
+) -> npt.NDArray[np.float16]:
     """Rotate embeddings [n, D] onto their principal axes, of which a sample of 100,000 is enough.
 
     Norms and cosine similarities are unchanged; leading dimensions carry the most variance.
+
+    Args:
+        vectors: The embeddings; possibly mapped from a file.
+        seed: Of the sample.
+        numbers: Which of them, [m], in order; all of them if None.
+        out: What the rotated embeddings are written to, at its beginning, instead of a new array. It may be ``vectors``
+            itself: a row is read before it is replaced.
+
+    Returns:
+        The rotated embeddings [m, D].
     """
-    rows = sample(np.arange(len(vectors)), SAMPLE, seed)
+    numbers = np.arange(len(vectors)) if numbers is None else numbers
+    chosen = sample(numbers, SAMPLE, seed)
+    some = (vectors[chosen[start : start + CHUNK]].astype(np.float32) for start in range(0, len(chosen), CHUNK))
     # Those of another processor may differ in their signs.
-    axes = from_main_process(principal_axes, [vectors[rows].astype(np.float32)])
-    rotated = np.empty(vectors.shape, np.float16)
-    for start in range(0, len(vectors), CHUNK):
-        rotated[start : start + CHUNK] = vectors[start : start + CHUNK].astype(np.float32) @ axes
+    axes = from_main_process(principal_axes, some)
+    rotated = np.empty((len(numbers), vectors.shape[1]), np.float16) if out is None else out[: len(numbers)]
+    for start in range(0, len(numbers), CHUNK):
+        rotated[start : start + CHUNK] = vectors[numbers[start : start + CHUNK]].astype(np.float32) @ axes
     return rotated
 
 
@@ -134,7 +155,7 @@ def initialize_by_least_squares(
 
 def train_distillation(
     model: SentenceTransformer,
-    texts: Sequence[str] | DocumentViews,
+    texts: Sequence[str] | DocumentViews | TokenizedTexts,
     vectors: npt.NDArray[np.floating[Any]],
     *,
     dims: Sequence[int] | None = None,
@@ -150,7 +171,8 @@ def train_distillation(
     Args:
         model: A model over a codebook, whose projection and token weights are trained; or a static model, every row of
             which is trained.
-        texts: n texts of the kind that the model is for, or views of them, for a static model.
+        texts: n texts of the kind that the model is for; or the tokens of texts that are not truncated; or views of
+            them, for a static model.
         vectors: The teacher's embeddings [n, D], D ≥ d, as :func:`pca_rotate` returns them.
         temperature: As for :class:`~wordllama_st.training.losses.DistillationLoss`, likewise ``similarity_weight``.
         **arguments: Those of :mod:`wordllama_st.recipes` and of :func:`~wordllama_st.training.trainer.run_trainer`.
@@ -159,18 +181,23 @@ def train_distillation(
         ArgumentError: If the numbers of texts and embeddings differ, or there are fewer than d dimensions.
         TrainingError: If the checkpoints belong to another run, or training diverged.
     """
-    count = texts.num_texts if isinstance(texts, DocumentViews) else len(texts)
+    count = texts.num_texts if isinstance(texts, (DocumentViews, TokenizedTexts)) else len(texts)
     if count != len(vectors):
         raise ArgumentError(f"There are {count:,} texts, and the teacher's vectors of {len(vectors):,}.")
     width = model.get_embedding_dimension() or 1
     _check_width(width, vectors)
     dims = check_dims(dims, width)
-    settings: dict[str, Any] = {"batch_sampler": BatchSamplers.BATCH_SAMPLER, "dataloader_drop_last": True} | arguments
-    if isinstance(texts, DocumentViews):
+    settings: dict[str, Any] = {"batch_sampler": shuffled_batches, "dataloader_drop_last": True} | arguments
+    run = {"Matryoshka dims": dims, "temperature": temperature, "similarity weight": similarity_weight}
+    if isinstance(texts, (DocumentViews, TokenizedTexts)):
         # The Trainer needs a text column: the numbers of rows, which become token ids when a batch is made.
         numbers = pa.array(texts.rows).cast(pa.string())
         rows = Dataset(pa.table({"text": numbers, "label": texts.sources(texts.rows)}))
-        settings["data_collator"] = SentenceTransformerDataCollator(texts.batch)
+        make_batch = texts.batch
+        if isinstance(texts, TokenizedTexts):
+            run["texts"] = texts.sha256()
+            make_batch = texts.batch if is_static_model(model) else texts.padded_batch
+        settings["data_collator"] = SentenceTransformerDataCollator(make_batch)
     else:
         rows = Dataset.from_dict({"text": list(texts), "label": range(len(texts))})
     share = len(rows) // num_processes()
@@ -183,9 +210,15 @@ def train_distillation(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate or default_learning_rate(model),
-        run={"Matryoshka dims": dims, "temperature": temperature, "similarity weight": similarity_weight},
+        run=run,
         **settings,
     )
+
+
+def shuffled_batches(dataset: Dataset, generator: torch.Generator, **arguments: Any) -> DefaultBatchSampler:
+    """Draw the batches of ``BatchSamplers.BATCH_SAMPLER``, whose list of all rows takes 40 bytes for each."""
+    sampler = SubsetRandomSampler(range(len(dataset)), generator)
+    return DefaultBatchSampler(sampler, generator=generator, **arguments)
 
 
 def sample(numbers: npt.NDArray[np.intp], size: int, seed: int) -> npt.NDArray[np.intp]:

@@ -78,7 +78,7 @@ def distinct_documents(texts: Sequence[str]) -> npt.NDArray[np.intp]:
     numbers = np.sort(numbers[distinct != 0])
     if len(numbers) < MIN_TEXTS:
         raise DatasetError(
-            f"There are {len(numbers)} different documents among {len(texts):,}; adaptation needs at least {MIN_TEXTS}."
+            f"There are {len(numbers)} different documents among {len(texts):,}; at least {MIN_TEXTS} are needed."
         )
     return numbers
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -67,6 +69,11 @@ def token_frequencies(
     while batch := list(islice(remaining, batch_size)):
         for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
             np.add.at(counts, encoding.ids, 1)
+    return relative_frequencies(counts)
+
+
+def relative_frequencies(counts: npt.NDArray[Any]) -> Tensor:
+    """Return the relative frequencies of tokens [V] that were counted; one that does not occur counts as one."""
     counts = np.maximum(counts, 1)
     return torch.from_numpy(counts / counts.sum()).float()
 

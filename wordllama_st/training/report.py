@@ -95,7 +95,8 @@ class DistillationReport(Report):
     """The report of ``distill``.
 
     ``texts`` were trained on, ``held_out`` were not; ``score`` is the mean cosine similarity to the teacher on those,
-    after least squares and after training. ``cache`` keeps the teacher's embeddings.
+    after least squares and after training. The teacher's embeddings took ``teacher_seconds`` to compute, or to read
+    and rotate; ``cache`` keeps them.
     """
 
     texts: int

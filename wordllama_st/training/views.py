@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -14,6 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from wordllama_st.data.pseudo_queries import LONGEST_SPAN, SHORTEST_SPAN
+from wordllama_st.training.tokens import StoredRows, id_dtype
 
 #: Tokens of a document that are kept. Embedders read about as many.
 LONGEST_DOCUMENT = 512
@@ -55,28 +55,18 @@ class DocumentViews:
         held_out: Sequence[int] | npt.NDArray[np.integer[Any]] = (),
         seed: int = 0,
     ) -> None:
-        # Bytes that grow, so that there is never a second copy of the ids of a large collection.
-        ids, starts, lengths = bytearray(), bytearray(), bytearray()
-        dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.uint32
-        remaining = chain(documents, texts)
-        while chunk := list(islice(remaining, _CHUNK)):
-            for text, encoding in zip(chunk, tokenizer.encode_batch(chunk, add_special_tokens=False), strict=True):
-                kept = encoding.ids[:LONGEST_DOCUMENT]
-                ids += np.array(kept, dtype).tobytes()
-                starts += _word_starts(text, encoding.offsets[:LONGEST_DOCUMENT]).tobytes()
-                lengths += len(kept).to_bytes(8, sys.byteorder)
-        self._ids, self._starts = np.frombuffer(ids, dtype), np.frombuffer(starts, bool)
-        self._ends = np.frombuffer(lengths, np.int64).cumsum()
-        self.num_texts = len(self._ends)
+        dtype = np.dtype([("id", id_dtype(tokenizer)), ("begins_word", np.bool_)])
+        self._tokens = StoredRows(_tokens(tokenizer, chain(documents, texts), dtype), dtype)
+        self.num_texts = len(self._tokens)
         self.num_documents = self.num_texts - len(texts)
-        is_trained = np.diff(self._ends, prepend=0) > 0  # others have no tokens
+        is_trained = np.diff(self._tokens.ends, prepend=0) > 0  # others have no tokens
         is_trained[np.asarray(held_out, np.int64)] = False
         every = np.arange(NUM_VIEWS * self.num_documents + len(texts))
         is_span = (every < NUM_VIEWS * self.num_documents) & (every % NUM_VIEWS == SPAN)
         self.rows = every[is_trained[self.sources(every)] & (spans | ~is_span)]
         self._generator = np.random.default_rng(seed)
 
-    def sources(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def sources(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
         """Return the document that each row is a view of, or n + t for the further text t."""
         views = NUM_VIEWS * self.num_documents
         return np.where(rows < views, rows // NUM_VIEWS, rows - views + self.num_documents)
@@ -86,14 +76,11 @@ class DocumentViews:
         row = np.asarray(rows).astype(np.int64)
         source = self.sources(row)
         view = np.where(source < self.num_documents, row % NUM_VIEWS, 0)
-        ends = self._ends[source]
-        begins = np.where(source > 0, self._ends[source - 1], 0)
-        lengths = ends - begins
+        tokens, lengths = self._tokens.take(source)
         of = np.repeat(np.arange(len(row)), lengths)  # the place in the batch of each token
         firsts = lengths.cumsum() - lengths
-        tokens = np.arange(lengths.sum()) + np.repeat(begins - firsts, lengths)
         # Words are numbered through the batch.
-        words = self._starts[tokens].cumsum() - 1
+        words = tokens["begins_word"].cumsum() - 1
         first_words = words[firsts]
         num_words = np.append(first_words[1:], words[-1] + 1) - first_words
         thinned = self._generator.random(words[-1] + 1) >= LEFT_OUT
@@ -107,9 +94,20 @@ class DocumentViews:
         keep |= nothing_left[of]
         counts = np.bincount(of[keep], minlength=len(row))
         return {
-            "input_ids": torch.from_numpy(self._ids[tokens[keep]].astype(np.int64)),
+            "input_ids": torch.from_numpy(tokens["id"][keep].astype(np.int64)),
             "offsets": torch.from_numpy(counts.cumsum() - counts),
         }
+
+
+def _tokens(tokenizer: Tokenizer, texts: Iterable[str], dtype: np.dtype[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Tokenize texts: the id of each token, and whether it begins a word."""
+    remaining = iter(texts)
+    while chunk := list(islice(remaining, _CHUNK)):
+        for text, encoding in zip(chunk, tokenizer.encode_batch(chunk, add_special_tokens=False), strict=True):
+            kept = encoding.ids[:LONGEST_DOCUMENT]
+            row = np.empty(len(kept), dtype)
+            row["id"], row["begins_word"] = kept, _word_starts(text, encoding.offsets[:LONGEST_DOCUMENT])
+            yield row
 
 
 def _word_starts(text: str, offsets: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:

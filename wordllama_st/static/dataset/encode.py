@@ -6,18 +6,18 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.static.dataset import output
-from wordllama_st.static.dataset.embedding import EmbedTexts, StoredPrecision
+from wordllama_st.static.dataset.embedding import EmbeddingColumn, EmbedTexts, StoredPrecision
 from wordllama_st.static.dataset.engine import Engine, Threads
 from wordllama_st.static.dataset.inputs import InputFile, find_inputs
 from wordllama_st.static.dataset.output import Manifest, Part, locked
@@ -89,11 +89,60 @@ def encode_dataset(
         OutputError: If a part cannot be written; those that were finished stay.
         ClusterError: If no cluster answers at the address, or a worker dies again and again; finished parts stay.
     """
+    if num_threads is not None and num_threads < 1:
+        raise ArgumentError(f"There is one thread at least, not {num_threads}.")
+    encoder = model if isinstance(model, StaticEncoder) else StaticEncoder.from_pretrained(model)
+    made_of = {
+        "model_sha256": _model_sha256(encoder.table),
+        "normalize": normalize,
+        "truncate_dim": truncate_dim,
+        "prompt": encoder.table.prompt_text(prompt_name),
+    }
+    return embed_files(
+        EmbedTexts(encoder, text_column or "", precision, normalize, truncate_dim, prompt_name),
+        inputs,
+        out,
+        made_of=made_of,
+        model=repr(model) if encoder is model else str(model),
+        id_column=id_column,
+        part_rows=output.PART_ROWS,
+        num_threads=num_threads,
+        engine=engine,
+        address=address,
+        on_error=on_error,
+        overwrite=overwrite,
+        show_progress_bar=show_progress_bar,
+    )
+
+
+def embed_files(
+    embed: EmbeddingColumn,
+    inputs: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    made_of: Mapping[str, Any],
+    model: str,
+    id_column: str | None = None,
+    part_rows: int,
+    num_threads: int | None,
+    engine: Literal["threads", "ray"] = "threads",
+    address: str | None = None,
+    on_error: Literal["stop", "skip"],
+    overwrite: bool,
+    show_progress_bar: bool | None,
+) -> EncodingReport:
+    """Give the rows of files their embeddings, whatever computes these; the rest is as for :func:`encode_dataset`.
+
+    Args:
+        embed: The embedding column, a frozen dataclass. Its ``text_column`` is empty where the only one is meant.
+        made_of: What embeddings depend on beside the texts and their precision, as JSON has it: a run is taken up only
+            where this is the same.
+        model: The model's name.
+        part_rows: Rows of each part but the last.
+    """
     started = time.monotonic()
     if on_error not in ("stop", "skip"):
         raise ArgumentError(f"on_error is 'stop' or 'skip', not {on_error!r}.")
-    if num_threads is not None and num_threads < 1:
-        raise ArgumentError(f"There is one thread at least, not {num_threads}.")
     if engine not in ("threads", "ray"):
         raise ArgumentError(f"The engine is 'threads' or 'ray', not {engine!r}.")
     if address is not None and engine != "ray":
@@ -104,8 +153,7 @@ def encode_dataset(
             raise ArgumentError(f"{out} has vectors only; write into a directory to keep the column {id_column!r}.")
         check_output_file(out, overwrite=overwrite)
         out, file = out.with_name(f".{out.name}.parts"), out
-    encoder = model if isinstance(model, StaticEncoder) else StaticEncoder.from_pretrained(model)
-    embed = EmbedTexts(encoder, text_column or "", precision, normalize, truncate_dim, prompt_name)
+    text_column = embed.text_column or None
     files = find_inputs([inputs] if isinstance(inputs, (str, Path)) else inputs, out)
 
     outlines, damaged = _outlines(files, skip=on_error == "skip")
@@ -119,21 +167,19 @@ def encode_dataset(
         schema = schema.set(schema.get_field_index(chosen), pa.field(chosen, pa.string()))
 
     columns = (id_column,) if id_column is not None else None if file is None else ()
+    embed = replace(embed, text_column=chosen, columns=columns)  # type: ignore[type-var]
     made_of = {
-        "model_sha256": _model_sha256(encoder.table),
+        **made_of,
         "text_column": text_column,
         "columns": None if columns is None else list(columns),
-        "precision": precision,
-        "normalize": normalize,
-        "truncate_dim": truncate_dim,
-        "prompt": encoder.table.prompt_text(prompt_name),
-        "part_rows": output.PART_ROWS,
+        "precision": embed.precision,
+        "part_rows": part_rows,
         "inputs": {file.name: {"size": file.size, "version": file.version} for file in files},
     }
     show = logger.isEnabledFor(logging.INFO) if show_progress_bar is None else show_progress_bar
     # Nothing is written where no cluster answers.
-    with closing(_engine(engine, address, num_threads, chosen)) as workers, locked(out):
-        manifest = Manifest.open(out, made_of, repr(model) if encoder is model else str(model), overwrite=overwrite)
+    with closing(_engine(engine, address, num_threads, chosen, part_rows)) as workers, locked(out):
+        manifest = Manifest.open(out, made_of, model, overwrite=overwrite)
         if manifest.skipped and on_error == "stop":
             raise DatasetError(manifest.skipped[0].reason)
         if manifest.parts is not None and file is None:
@@ -142,7 +188,7 @@ def encode_dataset(
         if new := [file for file in damaged if file.name not in known]:
             manifest.skipped += new
             manifest.save()
-        run = Run(out, manifest, schema, replace(embed, text_column=chosen, columns=columns), skip=on_error == "skip")
+        run = Run(out, manifest, schema, embed, part_rows, skip=on_error == "skip")
         parts, found = run.encode(files, workers, sum(outline.rows for _, outline in outlines), show)
         manifest.finish(parts)
         if file is not None:
@@ -152,12 +198,12 @@ def encode_dataset(
     return _report(file or out, manifest, parts, found, started)
 
 
-def _engine(name: str, address: str | None, num_threads: int | None, text_column: str) -> Engine:
+def _engine(name: str, address: str | None, num_threads: int | None, text_column: str, part_rows: int) -> Engine:
     if name == "threads":
         return Threads(num_threads, text_column)
     from wordllama_st.static.dataset.ray_tasks import RayTasks
 
-    return RayTasks(address, num_threads, text_column)
+    return RayTasks(address, num_threads, text_column, part_rows)
 
 
 def _outlines(files: Iterable[InputFile], *, skip: bool) -> tuple[list[tuple[InputFile, Outline]], list[SkippedFile]]:

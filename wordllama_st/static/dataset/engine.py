@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from wordllama_st.static.dataset.embedding import EmbedTexts
+from wordllama_st.static.dataset.embedding import EmbeddingColumn
 from wordllama_st.static.dataset.inputs import InputFile
 from wordllama_st.static.dataset.output import Part, write_part
 from wordllama_st.static.dataset.reading import Chunk, read_rows
@@ -31,7 +31,7 @@ class Engine(Protocol):
     def fetch(self, pieces: Sequence[Any]) -> pa.Table:
         """Return the rows of a part as a table."""
 
-    def submit(self, path: Path, pieces: Sequence[Any], embed: EmbedTexts) -> Future[Part]:
+    def submit(self, path: Path, pieces: Sequence[Any], embed: EmbeddingColumn) -> Future[Part]:
         """Begin to encode a part and to write it, as :func:`.output.write_part` does."""
 
     def result(self, future: Future[Part]) -> Part:
@@ -57,7 +57,7 @@ class Threads:
     def fetch(self, pieces: Sequence[pa.Table]) -> pa.Table:
         return pa.concat_tables(pieces)
 
-    def submit(self, path: Path, pieces: Sequence[pa.Table], embed: EmbedTexts) -> Future[Part]:
+    def submit(self, path: Path, pieces: Sequence[pa.Table], embed: EmbeddingColumn) -> Future[Part]:
         return self._pool.submit(write_part, path, pieces, embed)
 
     def result(self, future: Future[Part]) -> Part:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
 from wordllama_st.errors import OutputError, OutputExistsError, reason
-from wordllama_st.static.dataset.embedding import EMBEDDING, EmbedTexts
+from wordllama_st.static.dataset.embedding import EMBEDDING, EmbeddingColumn
 from wordllama_st.static.dataset.report import SkippedFile
 from wordllama_st.storage.staging import check_or_record, staged_file, write_text
 
@@ -27,7 +27,8 @@ PART_ROWS = 2**15
 #: Rows that are encoded together, and written as a row group.
 GROUP_ROWS = 2**14
 
-_MANIFEST = "manifest.json"
+#: The record of a run.
+MANIFEST = "manifest.json"
 _LOCK = ".lock"
 _is_part = re.compile(r"part-\d{5,}\.parquet").fullmatch
 _is_partial = re.compile(r"\.(part-\d{5,}\.parquet|manifest\.json)\.\d+\.partial").fullmatch
@@ -71,11 +72,11 @@ class Manifest:
             OutputExistsError: If another run's output or anything else is there; it is said what differs.
             ModelLoadError: If the manifest is damaged.
         """
-        path = out / _MANIFEST
+        path = out / MANIFEST
         names = os.listdir(out)
         _remove_partial(out)  # of a run that was killed
-        if overwrite and _MANIFEST in names and '"part_rows"' in path.read_text(encoding="utf-8"):
-            for name in [*filter(_is_part, names), _MANIFEST]:  # so that parts always have a manifest
+        if overwrite and MANIFEST in names and '"part_rows"' in path.read_text(encoding="utf-8"):
+            for name in [*filter(_is_part, names), MANIFEST]:  # so that parts always have a manifest
                 (out / name).unlink(missing_ok=True)
             _check_is_ours(out)
         if differing := check_or_record(path, made_of, {"model": model}):
@@ -129,7 +130,7 @@ def locked(out: Path) -> Iterator[None]:
 
 def _check_is_ours(out: Path) -> None:
     names = os.listdir(out)
-    if _MANIFEST not in names and not all(name == _LOCK or _is_partial(name) for name in names):
+    if MANIFEST not in names and not all(name == _LOCK or _is_partial(name) for name in names):
         raise OutputExistsError(f"{out} holds something that this command did not write; choose another output.")
 
 
@@ -145,10 +146,10 @@ def part_path(out: Path, number: int) -> Path:
 
 def has_manifest(out: Path) -> bool:
     """Whether a directory is the output of a run."""
-    return (out / _MANIFEST).is_file()
+    return (out / MANIFEST).is_file()
 
 
-def write_part(path: Path, pieces: Sequence[pa.Table], embed: EmbedTexts) -> Part:
+def write_part(path: Path, pieces: Sequence[pa.Table], embed: EmbeddingColumn) -> Part:
     """Encode the texts of a part and write it: the same bytes for the same rows.
 
     Args:

@@ -34,7 +34,7 @@ from wordllama_st.errors import (
     require,
 )
 from wordllama_st.static.dataset import output
-from wordllama_st.static.dataset.embedding import EmbedTexts
+from wordllama_st.static.dataset.embedding import EmbeddingColumn
 from wordllama_st.static.dataset.inputs import InputFile
 from wordllama_st.static.dataset.output import Part, write_part
 from wordllama_st.static.dataset.reading import Chunk, read_rows, row_groups
@@ -65,6 +65,7 @@ class RayTasks:
             ``RAY_ADDRESS``, then a new one on this machine.
         count: Parts at a time; None takes twice as many as the cluster has cores, so that none has to wait.
         text_column: The column of texts.
+        part_rows: Rows of each part but the last.
 
     Raises:
         MissingExtraError: If Ray is not installed.
@@ -72,11 +73,11 @@ class RayTasks:
         ClusterError: If no cluster answers at the address.
     """
 
-    def __init__(self, address: str | None, count: int | None, text_column: str) -> None:
+    def __init__(self, address: str | None, count: int | None, text_column: str, part_rows: int) -> None:
         require("ray", "ray")
-        self._count, self._text_column = count, text_column
+        self._count, self._text_column, self._part_rows = count, text_column, part_rows
         self._waiting: list[Future[Part]] = []
-        self._embed: EmbedTexts | None = None
+        self._embed: EmbeddingColumn | None = None
         self._is_ours = _connect(address, count)
         import ray
 
@@ -103,7 +104,7 @@ class RayTasks:
         reads = self._reads(file, schema, begin, is_done)
         ahead: deque[_Read] = deque()
         while True:
-            while sum(read.cuts[-1] for read in ahead) < self.most_parts * output.PART_ROWS:
+            while sum(read.cuts[-1] for read in ahead) < self.most_parts * self._part_rows:
                 if (following := next(reads, None)) is None:
                     break
                 ahead.append(following)
@@ -124,9 +125,9 @@ class RayTasks:
         self, file: InputFile, schema: pa.Schema, begin: int, is_done: Callable[[int, int], bool]
     ) -> Iterator[_Read]:
         """Begin to read a file's stretches, each when it is asked for."""
-        for start, stop in _stretches(row_groups(file)):
-            ends = range((begin + start) // output.PART_ROWS + 1, -(-(begin + stop) // output.PART_ROWS))
-            cuts = [0, *(end * output.PART_ROWS - begin - start for end in ends), stop - start]
+        for start, stop in _stretches(row_groups(file), self._part_rows):
+            ends = range((begin + start) // self._part_rows + 1, -(-(begin + stop) // self._part_rows))
+            cuts = [0, *(end * self._part_rows - begin - start for end in ends), stop - start]
             if is_done(start, stop):
                 yield _Read(start, cuts, [], [None] * (len(cuts) - 1))
             else:
@@ -140,7 +141,7 @@ class RayTasks:
         with _clear_errors():
             return pa.concat_tables([ray.get(piece) if isinstance(piece, ray.ObjectRef) else piece for piece in pieces])
 
-    def submit(self, path: Path, pieces: Sequence[Any], embed: EmbedTexts) -> Future[Part]:
+    def submit(self, path: Path, pieces: Sequence[Any], embed: EmbeddingColumn) -> Future[Part]:
         import ray
 
         if self._embed is not embed:
@@ -190,12 +191,12 @@ def _connect(address: str | None, count: int | None) -> bool:
     return True
 
 
-def _stretches(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _stretches(counts: Sequence[int], part_rows: int) -> Iterator[tuple[int, int]]:
     """Join row groups to stretches of rows, each as large as a part at least, except the last."""
     start = stop = 0
     for number, count in enumerate(counts):
         stop += count
-        if stop > start and (stop - start >= output.PART_ROWS or number == len(counts) - 1):
+        if stop > start and (stop - start >= part_rows or number == len(counts) - 1):
             yield start, stop
             start = stop
 
@@ -222,10 +223,10 @@ def _encode_part(path: Path, shared: Sequence[Any], *pieces: pa.Table) -> Part:
 
 
 @lru_cache(maxsize=1)
-def _loaded(reference: Any) -> EmbedTexts:
+def _loaded(reference: Any) -> EmbeddingColumn:
     import ray
 
-    embed: EmbedTexts = ray.get(reference)
+    embed: EmbeddingColumn = ray.get(reference)
     return embed
 
 

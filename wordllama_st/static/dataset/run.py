@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from wordllama_st.errors import DatasetError
-from wordllama_st.static.dataset import output
-from wordllama_st.static.dataset.embedding import EmbedTexts
+from wordllama_st.static.dataset.embedding import EmbeddingColumn
 from wordllama_st.static.dataset.engine import Engine
 from wordllama_st.static.dataset.inputs import InputFile
 from wordllama_st.static.dataset.output import Manifest, Part, part_path, read_part
@@ -26,10 +25,22 @@ _WAITING_BYTES = 256 * 2**20
 
 
 class Run:
-    """What a run does with each file and each part."""
+    """What a run does with each file and each part.
 
-    def __init__(self, out: Path, manifest: Manifest, schema: pa.Schema, embed: EmbedTexts, *, skip: bool) -> None:
+    Args:
+        out: The output directory.
+        manifest: What is known of the run.
+        schema: Of the rows.
+        embed: What adds the embeddings.
+        part_rows: Rows of each part but the last.
+        skip: Whether to leave out what comes behind damage in a file.
+    """
+
+    def __init__(
+        self, out: Path, manifest: Manifest, schema: pa.Schema, embed: EmbeddingColumn, part_rows: int, *, skip: bool
+    ) -> None:
         self._out, self._manifest, self._schema, self._embed, self._skip = out, manifest, schema, embed, skip
+        self._part_rows = part_rows
         self._skipped = {file.name: file.rows for file in manifest.skipped}
         self._there = frozenset(os.listdir(out))
 
@@ -57,7 +68,7 @@ class Run:
 
         found: list[Part] = []
         with bar:
-            for number, pieces in _cut(self._rows(files, engine), self._is_there):
+            for number, pieces in _cut(self._rows(files, engine), self._part_rows, self._is_there):
                 path = part_path(self._out, number)
                 if pieces is None:
                     found.append(self._checked(read_part(path)))
@@ -79,7 +90,7 @@ class Run:
                 continue
 
             def is_done(start: int, stop: int, begin: int = begin) -> bool:
-                first, last = (begin + start) // output.PART_ROWS, (begin + stop - 1) // output.PART_ROWS
+                first, last = (begin + start) // self._part_rows, (begin + stop - 1) // self._part_rows
                 return all(map(self._is_there, range(first, last + 1)))
 
             try:
@@ -99,7 +110,7 @@ class Run:
     def _checked(self, part: Part) -> Part:
         """Refuse a row without a text where there are vectors only, in which it would have no place."""
         if part.null_texts and self._embed.columns == ():
-            begin = int(part.name[len("part-") : -len(".parquet")]) * output.PART_ROWS
+            begin = int(part.name[len("part-") : -len(".parquet")]) * self._part_rows
             raise DatasetError(
                 f"{part.null_texts} of the rows {begin} to {begin + part.rows - 1} have no text, and a .npy file has a "
                 f"vector for every row: write into a directory, or drop rows without a text."
@@ -118,28 +129,31 @@ class Run:
             vectors = self._embed.vectors(texts)
             self._manifest.ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)]).tolist()
             self._manifest.save()
-        self._embed = replace(self._embed, ranges=np.array(self._manifest.ranges, np.float32))
+        ranges = np.array(self._manifest.ranges, np.float32)
+        self._embed = replace(self._embed, ranges=ranges)  # type: ignore[type-var]
 
 
-def _cut(stream: Iterable[Chunk], is_there: Callable[[int], bool]) -> Iterator[tuple[int, list[Any] | None]]:
+def _cut(
+    stream: Iterable[Chunk], part_rows: int, is_there: Callable[[int], bool]
+) -> Iterator[tuple[int, list[Any] | None]]:
     """Cut rows into numbered parts; one that is there has no pieces, and its rows are let go."""
     held: list[Any] = []
     position, there = 0, False
     for chunk in stream:
         offset = 0
         while offset < chunk.rows:
-            number, within = divmod(position, output.PART_ROWS)
+            number, within = divmod(position, part_rows)
             if not within:
                 there = is_there(number)
-            count = min(chunk.rows - offset, output.PART_ROWS - within)
+            count = min(chunk.rows - offset, part_rows - within)
             if not there and chunk.table is not None:
                 held.append(_part_of(chunk, offset, count).table)
             offset, position = offset + count, position + count
-            if not position % output.PART_ROWS:
+            if not position % part_rows:
                 yield number, None if there else held
                 held = []
-    if position % output.PART_ROWS:
-        yield position // output.PART_ROWS, None if there else held
+    if position % part_rows:
+        yield position // part_rows, None if there else held
 
 
 def _part_of(chunk: Chunk, offset: int, count: int) -> Chunk:
