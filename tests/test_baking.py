@@ -206,8 +206,12 @@ def test_an_output_that_exists_is_refused_before_any_work_and_replaced_on_purpos
             bake(trained(codebook), tmp_path / "static", overwrite=overwrite)
     assert (tmp_path / "static" / "precious.txt").read_text() == "mine"
     (tmp_path / "static" / "modules.json").write_text("[]")
+    with pytest.raises(OutputExistsError, match=r"also holds precious\.txt"):
+        bake(trained(codebook), tmp_path / "static", overwrite=True)
+    (tmp_path / "static" / "precious.txt").rename(tmp_path / "precious.txt")
+    (tmp_path / "static" / "2_Normalize").mkdir()
     bake(trained(codebook), tmp_path / "static", overwrite=True)
-    assert not (tmp_path / "static" / "precious.txt").exists()
+    assert not (tmp_path / "static" / "2_Normalize").exists()
 
 
 def test_the_saved_layout_is_the_one_that_every_version_since_3_2_reads(codebook: Codebook, tmp_path: Path) -> None:

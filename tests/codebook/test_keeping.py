@@ -33,6 +33,7 @@ from tokenizers import Tokenizer
 
 from wordllama_st import Codebook
 from wordllama_st.errors import OutputExistsError
+from wordllama_st.storage.staging import check_output
 
 # Keeping
 
@@ -127,7 +128,7 @@ def test_an_empty_directory_is_filled_and_a_full_one_replaced_when_told_to(codeb
     (tmp_path / "empty").mkdir()
     codebook.save(tmp_path / "empty")
     codebook.save(tmp_path / "full")
-    (tmp_path / "full/notes.txt").write_text("not wanted any more")
+    (tmp_path / "full/1_Projection").mkdir()  # of a model that is not wanted any more
     codebook.save(tmp_path / "full", overwrite=True)
     assert content(tmp_path / "full") == content(tmp_path / "empty")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["empty", "full"]
@@ -230,9 +231,10 @@ def test_a_process_killed_while_it_writes_leaves_the_old_codebook(
     assert process.returncode == -signal.SIGKILL
     assert content(output) == before
     assert same_bits(Codebook.load(output).weight, codebook.weight)
-    # What the killed process left beside it is in nobody's way.
+    # What the killed process left beside it is removed by the next.
     Codebook(codebook.weight + 1, tokenizer).save(output, overwrite=True)
     assert same_bits(Codebook.load(output).weight, codebook.weight + 1)
+    assert list(output.parent.iterdir()) == [output]
 
 
 #: The renames of a save: of the three files, of the old directory out of the way, of the new one into place.
@@ -257,7 +259,9 @@ def test_a_process_killed_between_any_two_steps_leaves_a_whole_codebook(
     end_save(signal.SIGKILL, rename, output, tmp_path, tokenizer)
     if rename == 5:
         # Two directories cannot change places in one step: for this moment the old one stands where it stepped aside.
-        (output,) = output.parent.glob(".codebook.*.partial/replaced")
+        (aside,) = output.parent.glob(".codebook.*.partial/codebook.replaced")
+        assert content(aside) == before
+        check_output(output, overwrite=True)  # as the next run does, which puts it back
     assert content(output) == before
     assert same_bits(Codebook.load(output).weight, codebook.weight)
 

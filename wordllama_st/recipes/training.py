@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sentence_transformers import SentenceTransformer
+from transformers import set_seed
 
 from wordllama_st.codebook import Codebook
 from wordllama_st.data.corpus import read_corpus
@@ -62,6 +63,7 @@ def train(
     with main_process_first():
         check_output(path, overwrite=overwrite, sources=(codebook, *supervised.as_list(datasets)))
         data = supervised.read_datasets(datasets, columns, split)
+    set_seed(seed)  # of a random start, without which the same call could not resume from its checkpoints
     model = build_or_continue(
         codebook,
         max_seq_length=max_seq_length,

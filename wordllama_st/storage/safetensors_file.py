@@ -25,6 +25,8 @@ from wordllama_st.storage.staging import staged_file
 PREFIX_BYTES = 8
 #: What the format allows; no honest header comes near it.
 MAX_HEADER_BYTES = 100_000_000
+#: NumPy's. The product of a header's worth of dimensions would take hours.
+MAX_RANK = 64
 
 #: Bits of an element, by dtype tag. A file may have tensors of others, of which only the place is checked.
 _BITS = {
@@ -113,6 +115,8 @@ def _entry(name: str, entry: Any, data_start: int, where: str) -> TensorEntry:
     numbers = [*shape, start, end] if isinstance(shape, list) else [None]
     if not isinstance(dtype, str) or not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
         raise _fault(where, f"the dtype, shape or offsets of {name!r} are not what they should be: {str(entry)[:200]}")
+    if len(shape) > MAX_RANK:
+        raise _fault(where, f"{name!r} has {len(shape):,} dimensions, more than {MAX_RANK}")
     bits = math.prod(shape) * _BITS.get(dtype, 0)
     if end < start or (dtype in _BITS and -(-bits // 8) != end - start):
         raise _fault(where, f"{name!r}, {dtype} of shape {str(shape)[:80]}, cannot lie at bytes {start} to {end}")

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wordllama_st.errors import ModelLoadError, OutputExistsError, reason
 
-#: A directory with one of these is a saved model or codebook, which overwriting may replace as a whole.
+try:
+    import fcntl
+except ImportError:  # Windows, where what killed processes leave stays
+    fcntl = None  # type: ignore[assignment]
+
+#: A directory with one of these is a saved model or codebook, which overwriting may replace.
 OVERWRITABLE = ("modules.json", "codebook.json", "tokenizers/tokenizer.json")
+#: What there may be in it; with anything else, such as a .git, it is not only a model's.
+_is_ours = re.compile(
+    r"README\.md|(modules|config|config_sentence_transformers|router_config|tokenizer)\.json|model\.safetensors"
+    r"|(codebook|vector_space)\.(json|safetensors)|weights|tokenizers|([a-z]+_)?\d+_\w+"
+).fullmatch
 
 
 def check_output(path: str | Path | None, *, overwrite: bool = False, sources: Iterable[object] = ()) -> None:
     """Refuse an output directory that exists, before any work is done for it.
+
+    First, what killed processes left of it is removed, or put back if one of them was just about to replace it.
 
     Args:
         path: The output directory; None, where nothing is saved, is fine.
@@ -28,11 +43,21 @@ def check_output(path: str | Path | None, *, overwrite: bool = False, sources: I
 
     Raises:
         OutputExistsError: If ``path`` is a file; or a directory with content, unless ``overwrite`` is set and the
-            content is a model or a codebook; or if it is or contains one of the sources.
+            content is a model or a codebook, and nothing else; or if it is or contains one of the sources.
     """
     if path is None:
         return
     path = Path(path)
+    with _lock(path.parent.resolve()):
+        _remove_leftovers(path.absolute())
+        _check_directory(path, overwrite=overwrite)
+    for source in (Path(source) for source in sources if isinstance(source, (str, Path))):
+        if source.exists() and source.resolve().is_relative_to(path.resolve()):
+            raise OutputExistsError(f"{path} is, or holds, what it would be made from; choose another output.")
+
+
+def _check_directory(path: Path, *, overwrite: bool) -> None:
+    """Refuse what :func:`check_output` refuses, but for its sources."""
     if path.exists() and not path.is_dir():
         raise OutputExistsError(f"{path} is a file; the output is a directory.")
     if path.is_dir() and any(path.iterdir()):
@@ -40,9 +65,11 @@ def check_output(path: str | Path | None, *, overwrite: bool = False, sources: I
             raise OutputExistsError(f"{path} already exists; choose another output, or overwrite it on purpose.")
         if not any((path / name).is_file() for name in OVERWRITABLE):
             raise OutputExistsError(f"{path} holds something that is no model or codebook, and is not overwritten.")
-    for source in (Path(source) for source in sources if isinstance(source, (str, Path))):
-        if source.exists() and source.resolve().is_relative_to(path.resolve()):
-            raise OutputExistsError(f"{path} is, or holds, what it would be made from; choose another output.")
+        if unrelated := sorted(entry.name for entry in path.iterdir() if not _is_ours(entry.name)):
+            listed = f"{', '.join(unrelated[:5])}{', …' if len(unrelated) > 5 else ''}"
+            raise OutputExistsError(
+                f"{path} also holds {listed}, which overwriting would delete; move that away, or choose another output."
+            )
 
 
 def check_output_file(path: Path, *, overwrite: bool = False) -> None:
@@ -61,49 +88,103 @@ def staged_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
 
     Whatever stood at ``path`` stays untouched until then, and for good if the block fails or the process is killed in
     it. (Two directories cannot change places in one step. A process killed at the very moment in which the new one
-    replaces the old leaves the old one whole, under ``.NAME.….partial/replaced``.)
+    replaces the old leaves the old one whole, under ``.NAME.….partial/NAME.replaced``; the next run puts it back.) What
+    is written is on disk before it has its name, so that a power cut leaves the old or the new, whole.
+
+    Of several that write to one path at once, the first wins; with ``overwrite``, the last.
 
     Raises:
-        OutputExistsError: As :func:`check_output`.
+        OutputExistsError: As :func:`check_output`, which is asked again before the directory takes its place.
     """
     check_output(path, overwrite=overwrite)
     path = Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    content, replaced = staging / path.name, staging / "replaced"
-    try:
+    with _own_directory(path) as staging:
+        content, replaced = staging / path.name, _aside(staging, path)
         content.mkdir()
         yield content
-        if path.exists():
-            # A rename cannot replace a directory that has entries, so the old one steps aside first.
-            path.rename(replaced)
-        content.rename(path)
+        for folder, _, names in os.walk(content):
+            for name in (*names, ""):
+                _sync(Path(folder, name))
+        with _lock(path.parent.resolve()):
+            _check_directory(path, overwrite=overwrite)
+            try:
+                if path.exists():
+                    # No rename replaces a directory that has entries, so the old one steps aside first.
+                    path.rename(replaced)
+                content.rename(path)
+            finally:
+                if content.exists() and replaced.exists():
+                    replaced.rename(path)
+        _sync(path.parent)
+
+
+def _aside(staging: Path, path: Path) -> Path:
+    """Where what is replaced steps aside."""
+    return staging / f"{path.name}.replaced"
+
+
+@contextmanager
+def _own_directory(path: Path) -> Iterator[Path]:
+    """Yield a new directory beside ``path`` whose name nobody can foresee, locked until it is removed at the end."""
+    with ExitStack() as held:
+        with _lock(path.parent.resolve()):  # in which nobody takes it for a dead process's
+            staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+            held.enter_context(_lock(staging))
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def _lock(directory: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a directory's lock, which ends with the process, however that ends; and tell whether it is held."""
+    descriptor, is_held = None, False
+    if fcntl is not None:
+        with suppress(OSError):  # another has it, or there is no such directory, or a file system without locks
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            is_held = True
+    try:
+        yield is_held
     finally:
-        if replaced.exists() and not path.exists():
-            replaced.rename(path)
-        shutil.rmtree(staging, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the staging directories of processes that were killed, and put back what one of them was to replace."""
+    for staging in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):  # as tempfile names them
+        with _lock(staging, wait=False) as is_dead:
+            if is_dead:
+                if (replaced := _aside(staging, path)).exists() and not path.exists():
+                    replaced.rename(path)
+                shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
     """Yield a name beside ``path`` that is renamed to it when the block ends without an error.
 
-    Readers that have the old file mapped keep the old bytes, and so do its hard links. The bytes are on disk before the
-    name is, and both when this ends: a power cut leaves the old file or the new one, whole.
+    Nobody can foresee the name, and lay a link there. Readers that have the old file mapped keep the old bytes, and so
+    do its hard links. The bytes are on disk before the name is, and both when this ends: a power cut leaves the old
+    file or the new one, whole.
     """
-    staging = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    staging = path.with_name(f".{path.name}.{secrets.randbelow(10**18):018}.partial")
     try:
         yield staging
         _sync(staging)
         os.replace(staging, path)
-        if os.name == "posix":  # Windows does not open directories
-            _sync(path.parent)
+        _sync(path.parent)
     finally:
         staging.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
     """Have a file, or the names in a directory, written to disk."""
+    if path.is_dir() and os.name != "posix":  # Windows does not open directories
+        return
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)

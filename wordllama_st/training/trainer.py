@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -85,6 +86,7 @@ def run_trainer(
                 "seed": seed,
                 **(run or {}),
             },
+            model,
         )
         checkpoint = last_complete_checkpoint(Path(checkpoint_dir))
     weighted = any(isinstance(module, WeightedPool) for module in model)
@@ -115,7 +117,8 @@ def run_trainer(
         trainer = SentenceTransformerTrainer(
             model=model,
             args=SentenceTransformerTrainingArguments(str(checkpoint_dir or scratch), **(settings | arguments)),
-            train_dataset=DatasetDict(datasets),
+            # Copies, since the Trainer sets a transform on them, by which a second run would see other data.
+            train_dataset=DatasetDict({name: copy(rows) for name, rows in datasets.items()}),
             loss=dict(losses),
             data_collator=data_collator,
         )

@@ -14,7 +14,7 @@ from itertools import chain, pairwise
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tokenizer_kinds import CORPUS, KINDS, gpt2, llama2
+from tokenizer_kinds import CORPUS, KINDS, charsmap, gpt2, llama2, t5, xlm_roberta
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from wordllama_st.static.word_cache import plain as plain_module
@@ -171,6 +171,18 @@ def _crossing_merge() -> Tokenizer:
     return _with(tokenizer, normalizer=normalizers.Replace(" ", "▁"))
 
 
+def _split_then_marked(scheme: str) -> Tokenizer:
+    """Words without a mark, of which a text's own "▁" makes others: "▁b▁d" are two pre-tokens."""
+    metaspace = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    return _with(xlm_roberta(), pre_tokenizer=pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), metaspace]))
+
+
+def _runs_marked_unstripped() -> Tokenizer:
+    """T5's without Strip, which the probes refuse with most vocabularies, and not with all."""
+    parts = [normalizers.Precompiled(charsmap()), normalizers.Replace(Regex(" {2,}"), "▁")]
+    return _with(t5(), normalizer=normalizers.Sequence(parts))
+
+
 #: Tokenizers whose texts cannot be cut, or of which it is not known.
 LEFT_ALONE = {
     "merges at random": _dropout,
@@ -184,6 +196,9 @@ LEFT_ALONE = {
         gpt2(), pre_tokenizer=pre_tokenizers.Split(Regex(r"\p{N}{1,3}"), "isolated")
     ),
     "a normalizer that strips the left": lambda: _with(gpt2(), normalizer=normalizers.Strip()),
+    "words marked at the start of a text only": lambda: _split_then_marked("first"),
+    "words not marked": lambda: _split_then_marked("never"),
+    "runs of spaces marked, and not stripped": _runs_marked_unstripped,
     "a replacement of anything": lambda: _with(gpt2(), normalizer=normalizers.Replace(Regex(r"\s+"), "_")),
 }
 

@@ -19,7 +19,8 @@ the right, where a cut piece has no white space to lose.
 
 - ``BertPreTokenizer``, ``Whitespace``, ``WhitespaceSplit``: every space separates, and nothing depends on what is
   beyond one.
-- ``Metaspace`` that splits: a pre-token begins at every ``▁``, so at every space.
+- ``Metaspace`` that splits: a pre-token begins at every ``▁``, so at every space. Behind ``WhitespaceSplit``, which
+  leaves no space to replace, it must mark every word.
 - ``ByteLevel``'s own pattern, and patterns of ``Split`` made of :data:`ALTERNATIVES`: behind a character that is not
   white space, none of these alternatives takes a space into a match that has begun, so a match begins at the cut;
   none looks back; and the only one that looks ahead, ``\s+(?!\S)``, looks at what follows white space, of which the
@@ -162,7 +163,7 @@ def infer_word_rules(tokenizer: Tokenizer) -> WordRules | None:
             marker=META_SPACE,
             begins_piece=_marked(vocabulary, lambda token: token.startswith(META_SPACE)),
         )
-    if not all(map(_is_local, normalizers)) or not _cut_at_spaces(pre_tokenizers):
+    if not _are_local(normalizers) or not _cut_at_spaces(pre_tokenizers):
         return None
     normalize = tokenizer.normalizer.normalize_str if tokenizer.normalizer is not None else str
 
@@ -249,6 +250,14 @@ def _has_newlines_as_bytes(tokenizer: Tokenizer, vocabulary: dict[str, int], add
     )
 
 
+def _are_local(normalizers: list[dict[str, Any]]) -> bool:
+    """Whether what these normalizers make of one side of a cut does not depend on the other."""
+    # Where no white space is stripped, a run of spaces at the end of a text becomes a "▁" that none of its pieces has.
+    marks_runs = any(part["type"] == "Replace" and part["content"] == META_SPACE for part in normalizers)
+    strips = any(part["type"] == "Strip" and part["strip_right"] for part in normalizers)
+    return all(map(_is_local, normalizers)) and (strips or not marks_runs)
+
+
 def _is_local(normalizer: dict[str, Any]) -> bool:
     kind = normalizer["type"]
     if kind == "Replace":
@@ -260,6 +269,9 @@ def _cut_at_spaces(pre_tokenizers: list[dict[str, Any]]) -> bool:
     """Whether each of these pre-tokenizers is sound, and one of them cuts at every cut of ours."""
     kinds = [part["type"] for part in pre_tokenizers]
     if "Metaspace" in kinds and kinds not in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]):
+        return False
+    # Where spaces are gone before Metaspace, only the scheme that marks every word tells where one begins.
+    if kinds == ["WhitespaceSplit", "Metaspace"] and pre_tokenizers[1].get("prepend_scheme", "always") != "always":
         return False
     # Behind another pre-tokenizer, ByteLevel would add its space to every pre-token.
     if len(kinds) > 1 and any(part.get("add_prefix_space") for part in pre_tokenizers):
