@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wordllama_st.data.datasets import check_utf8, tsv_quoting
+from wordllama_st.data.text_files import check_utf8, is_quoted_tsv
 from wordllama_st.errors import DatasetError
 
 _FIELDS = st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -20,7 +20,9 @@ _TABLE = st.lists(st.tuples(_FIELDS, _FIELDS | st.sampled_from(['"', '"a', 'b"',
 
 def read_tsv(path: Path) -> list[list[str]]:
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.reader(file, delimiter="\t", quoting=tsv_quoting(path)))
+        quoting = csv.QUOTE_MINIMAL if is_quoted_tsv(file) else csv.QUOTE_NONE
+        file.seek(0)
+        return list(csv.reader(file, delimiter="\t", quoting=quoting))
 
 
 @given(rows=_TABLE)
@@ -30,7 +32,9 @@ def test_every_tsv_keeps_its_rows_quoted_or_not(rows: list[tuple[str, str]], tmp
     path.write_text("".join(f"{a}\t{b}\n" for a, b in rows), encoding="utf-8", newline="")
     plain = read_tsv(path)
     assert len(plain) == len(rows)
-    if tsv_quoting(path) == csv.QUOTE_NONE:
+    with path.open(newline="", encoding="utf-8") as file:
+        is_quoted = is_quoted_tsv(file)
+    if not is_quoted:
         assert plain == [list(row) for row in rows]
     else:  # every line can be read as quoted: then quotes around a field are all that is taken away
         assert all(

@@ -17,8 +17,9 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from wordllama_st.data.datasets import FILE_FORMATS, decode_lines, read_rows
+from wordllama_st.data.datasets import FILE_FORMATS, read_rows
 from wordllama_st.data.documents import read_documents
+from wordllama_st.data.text_files import decode_lines
 from wordllama_st.errors import DatasetError, reason
 
 #: A BEIR folder's documents.

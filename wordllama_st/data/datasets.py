@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from wordllama_st.data.text_files import check_utf8, is_quoted_tsv
 from wordllama_st.errors import DatasetError, reason, require
 
 if TYPE_CHECKING:  # importing datasets takes a second or two, and plain text needs none of it
@@ -145,7 +145,8 @@ def read_rows(source: str, split: str = "train", *, header: bool = True) -> Data
         # A text may well be "None" or "NA"; only an empty cell is empty.
         options = {"keep_default_na": False, "na_values": [""]}
         if suffix == ".tsv":
-            options |= {"sep": "\t", "quoting": tsv_quoting(path)}
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                options |= {"sep": "\t", "quoting": csv.QUOTE_MINIMAL if is_quoted_tsv(file) else csv.QUOTE_NONE}
         if not header:
             options["header"] = None
     try:
@@ -199,50 +200,3 @@ def check_cells(rows: Rows, column: str, name: str, is_valid: Callable[[Any], ob
 def check_texts(rows: Rows, column: str, name: str) -> None:
     """Raise a DatasetError at the first cell that is empty, blank or not a text."""
     check_cells(rows, column, name, lambda cell: isinstance(cell, str) and cell.strip(), "is empty. Fill or drop it.")
-
-
-def decode_lines(file: BinaryIO, name: str) -> Iterator[str]:
-    r"""Decode UTF-8 line by line, with or without a byte order mark; only ``\n`` ends a line, and each keeps it."""
-    position = 0
-    for line in file:
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            byte = position + error.start
-            raise DatasetError(f"{name} is not UTF-8 at byte {byte}; convert it: iconv -t utf-8.") from error
-        yield text if position else text.removeprefix("\ufeff")
-        position += len(line)
-
-
-def check_utf8(path: Path) -> None:
-    """Raise a DatasetError if a file is not UTF-8, before a parser fails somewhere in it."""
-    with path.open("rb") as file:
-        deque(decode_lines(file, str(path)), maxlen=0)
-
-
-def tsv_quoting(path: Path) -> int:
-    """Infer whether a .tsv file is quoted, as ``csv.QUOTE_MINIMAL`` or ``csv.QUOTE_NONE``.
-
-    Some programs write a leading ``"`` as part of the text: a parser that takes it for a quote joins rows up to the
-    next one. So a file whose lines have the same number of tabs is unquoted, unless each line is well quoted by itself;
-    any other file is quoted if its rows then have the same number of fields.
-    """
-    tabs: set[int] = set()
-    is_quoted = True
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for line in file:
-            if content := line.rstrip("\r\n"):
-                tabs.add(content.count("\t"))
-                is_quoted = is_quoted and ('"' not in content or _quoted_widths([content]) == {content.count("\t") + 1})
-        if len(tabs) != 1:
-            file.seek(0)
-            is_quoted = len(_quoted_widths(file)) == 1
-    return csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
-
-
-def _quoted_widths(lines: Iterable[str]) -> set[int]:
-    """The numbers of fields in the rows, as a strict parser counts them; empty if the quotes do not match."""
-    try:
-        return {len(row) for row in csv.reader(lines, delimiter="\t", strict=True) if row}
-    except csv.Error:
-        return set()

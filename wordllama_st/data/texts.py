@@ -10,12 +10,12 @@ from wordllama_st.data.datasets import (
     FILE_FORMATS,
     check_cells,
     check_columns,
-    decode_lines,
     describe_columns,
     is_text,
     iterate_rows,
     read_rows,
 )
+from wordllama_st.data.text_files import decode_lines
 from wordllama_st.errors import DatasetError
 
 

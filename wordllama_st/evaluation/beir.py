@@ -11,7 +11,7 @@ from sentence_transformers.sentence_transformer.evaluation import NanoBEIREvalua
 from sentence_transformers.util import dot_score
 
 from wordllama_st.data.corpus import CORPUS_FILE
-from wordllama_st.data.datasets import check_utf8
+from wordllama_st.data.text_files import check_utf8
 from wordllama_st.errors import DatasetError, reason
 from wordllama_st.evaluation.retrieval import NanoBEIRTask, RetrievalTask
 from wordllama_st.storage.hub import check_reachable

@@ -13,6 +13,7 @@ import pyarrow.csv as pa_csv  # type: ignore[import-untyped]
 import pyarrow.json as pa_json  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from wordllama_st.data.text_files import is_quoted_tsv, not_utf8
 from wordllama_st.errors import DatasetError, reason
 from wordllama_st.static.dataset.embedding import EMBEDDING
 from wordllama_st.static.dataset.inputs import InputFile
@@ -149,7 +150,8 @@ def _parsed(file: InputFile, stream: Any, schema: pa.Schema | None) -> Iterator[
     """Parse a text file block by block; without a schema its beginning, for the types of the first block."""
     if file.kind == "json" and stream.read(1) == b"[":
         raise DatasetError(f"{file.name} is an array; write one object a line, as jq -c '.[]' does.")
-    quotes = '"' if file.kind != "tsv" or _is_quoted(stream.read(BLOCK_BYTES)) else False
+    stream.seek(0)
+    quotes: str | bool = '"' if file.kind != "tsv" or _is_quoted(stream.read(BLOCK_BYTES)) else False
     stream.seek(0)
     if schema is None:
         # A block is read with the next one. What is not UTF-8 is found when its turn comes, behind the rows before it.
@@ -202,15 +204,9 @@ def _line_batch(lines: list[bytes]) -> pa.RecordBatch:
 
 
 def _is_quoted(head: bytes) -> bool:
-    """Whether a .tsv file has quotes: it does if a cell is in quotes, or lines have different numbers of tabs.
-
-    Otherwise a leading quote is part of a text, and a parser that takes it for one joins rows up to the next.
-    """
-    lines = head.splitlines()[: -1 if len(head) == BLOCK_BYTES else None]
-    cells = (cell for line in lines for cell in line.split(b"\t"))
-    return len({line.count(b"\t") for line in lines}) > 1 or any(
-        len(cell) > 1 and cell[:1] == cell[-1:] == b'"' for cell in cells
-    )
+    """Whether the whole lines in the first block of a .tsv file are quoted."""
+    lines = head if len(head) < BLOCK_BYTES else head[: head.rfind(b"\n") + 1]
+    return is_quoted_tsv(io.StringIO(lines.decode("utf-8-sig", "replace"), newline=""))
 
 
 class _Utf8(io.RawIOBase):
@@ -238,7 +234,7 @@ class _Utf8(io.RawIOBase):
             self._decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             byte = self._position - begun + error.start
-            self.damage = DatasetError(f"{self._name} is not UTF-8 at byte {byte}; convert it: iconv -t utf-8.")
+            self.damage = not_utf8(self._name, byte)
             data = data[: data.rfind(b"\n", 0, max(0, error.start - begun)) + 1]
         self._position += len(data)
         return data
