@@ -9,7 +9,7 @@ INTEGRATIONS := integrations/langchain integrations/llama-index
 IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/python -m pip install --constraint constraints.txt
 
-.PHONY: install demo test fuzz bench quality compatibility docs lint clean
+.PHONY: install demo test fuzz bench quality compatibility examples docs lint clean
 
 install: $(INSTALLED)
 
@@ -56,6 +56,11 @@ compatibility: $(INSTALLED)
 	.venv-oldest/bin/python -m pip install --quiet --constraint constraints.txt \
 	    'sentence-transformers==3.2.1' 'transformers<4.46'
 	$(BIN)/python benchmarks/compatibility.py .venv-oldest/bin/python
+
+# The example that needs Java, and a package of a third of a gigabyte that nothing else here needs.
+examples: $(INSTALLED)
+	$(PIP) pyspark
+	$(BIN)/python examples/encode_spark.py
 
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -17,7 +17,7 @@ import pytest
 import ray
 from dataset_files import EMBEDDED, PART, checksums, texts_of, write_parquet
 
-from wordllama_st import encode_dataset
+from wordllama_st import embed_with_teacher, encode_dataset, static_model_from_pretrained
 from wordllama_st.cli.main import main
 from wordllama_st.errors import ArgumentError, ClusterError, DatasetError
 from wordllama_st.static.dataset import output
@@ -130,3 +130,14 @@ def test_damage_is_found_by_workers_and_skipped_as_by_threads(tmp_path: Path) ->
     encode_dataset(EMBEDDED, tmp_path / "in", tmp_path / "expected", on_error="skip")
     assert checksums(tmp_path / "out") == checksums(tmp_path / "expected")
     assert [file.name for file in report.skipped] == [str(broken)]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_teachers_embeddings_are_those_of_one_process(tmp_path: Path) -> None:
+    source, teacher = write_parquet(tmp_path / "texts.parquet", 120), static_model_from_pretrained(EMBEDDED)
+    embed_with_teacher(teacher, source, tmp_path / "expected", precision="float32")
+    with pytest.raises(ArgumentError, match="leave the devices out, or the engine"):
+        embed_with_teacher(teacher, source, tmp_path / "out", engine="ray", devices=["cpu"])
+    report = embed_with_teacher(teacher, source, tmp_path / "out", precision="float32", engine="ray")
+    assert (report.rows, report.parts) == (120, 1)
+    assert checksums(tmp_path / "out") == checksums(tmp_path / "expected")

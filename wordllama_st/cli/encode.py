@@ -57,18 +57,7 @@ def add_command(commands: opt.Commands) -> None:
     )
     parquet.add_argument("--prompt-name", metavar="NAME", help="the model's prompt to put in front of each text")
     opt.add_on_error(parquet)
-    parquet.add_argument(
-        "--engine",
-        choices=("threads", "ray"),
-        default="threads",
-        help="encode with threads of this process, or with tasks of a Ray cluster whose machines share the files "
-        "(default: %(default)s)",
-    )
-    parquet.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="of the Ray cluster, or ray://HOST:PORT (default: RAY_ADDRESS, or a cluster of this machine's cores)",
-    )
+    opt.add_engine(parquet)
     opt.add_json(parquet)
     parser.set_defaults(run=run)
 

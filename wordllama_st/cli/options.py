@@ -94,6 +94,22 @@ def add_on_error(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
     )
 
 
+def add_engine(group: argparse._ArgumentGroup) -> None:
+    """Declare --engine and --address."""
+    group.add_argument(
+        "--engine",
+        choices=("threads", "ray"),
+        default="threads",
+        help="encode with threads of this process, or with tasks of a Ray cluster whose machines share the files "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of the Ray cluster, or ray://HOST:PORT (default: RAY_ADDRESS, or a cluster of this machine's cores)",
+    )
+
+
 def add_source_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a codebook's source."""
     parser.add_argument(

@@ -51,6 +51,7 @@ def add_command(commands: opt.Commands) -> None:
         help="cuda:0 cuda:1, a process for each; cpu several times for several processes that share the cores "
         "(default: the first GPU, or the CPU)",
     )
+    opt.add_engine(speed)
     parser.set_defaults(run=run)
 
 

@@ -29,6 +29,8 @@ def embed_with_teacher(
     bf16: bool = False,
     similarity: Literal["cosine"] | None = None,
     devices: Sequence[str] | None = None,
+    engine: Literal["threads", "ray"] = "threads",
+    address: str | None = None,
     on_error: Literal["stop", "skip"] = "stop",
     overwrite: bool = False,
     show_progress_bar: bool | None = None,
@@ -53,6 +55,8 @@ def embed_with_teacher(
         devices: As torch names them, ``["cuda:0", "cuda:1"]``, a process for each; ``"cpu"`` several times for several
             processes that share the cores. A script that names several needs ``if __name__ == "__main__":``. None is
             the first GPU, or the CPU.
+        engine: ``"ray"`` for the tasks of a cluster of Ray, each of which encodes on a core of a CPU; otherwise, it is
+            this process, or those of ``devices``. ``address`` is as for :func:`~wordllama_st.encode_dataset`.
         on_error: ``"stop"`` at a damaged file; or ``"skip"`` what comes behind the damage, and report the file.
         overwrite: Whether to delete an earlier run's output first.
 
@@ -64,7 +68,10 @@ def embed_with_teacher(
         DatasetError: If an input does not exist or is damaged, or the column of texts is missing or not text.
         OutputExistsError: If ``path`` has another run's output or anything else in it.
         OutputError: If a part cannot be computed or written; those that were finished stay.
+        ClusterError: As for :func:`~wordllama_st.encode_dataset`.
     """
+    if devices and engine == "ray":
+        raise ArgumentError("Ray's tasks run where the cluster has room; leave the devices out, or the engine.")
     model = load_teacher(teacher, bf16=bf16, similarity=similarity)
     check_teacher(model)
     prompts, chosen = model.prompts, prompt_name or model.default_prompt_name
@@ -79,6 +86,8 @@ def embed_with_teacher(
         "truncate_dim": dim,
         "prompt": prompts[chosen] if chosen is not None else None,
     }
+    if engine == "ray":
+        model.to("cpu")
     with teacher_pool(model, devices) as pool:
         return embed_files(
             TeacherColumn(model, text_column or "", precision, dim, prompt_name, batch_size, pool),
@@ -87,7 +96,9 @@ def embed_with_teacher(
             made_of=made_of,
             model=model_name(teacher),
             part_rows=TEXTS_PER_FILE,
-            num_threads=1,  # at a time, while the next part is read
+            num_threads=1 if engine == "threads" else None,  # one part at a time, while the next one is read
+            engine=engine,
+            address=address,
             on_error=on_error,
             overwrite=overwrite,
             show_progress_bar=show_progress_bar,
