@@ -31,9 +31,9 @@ from wordllama_st.data.corpus import read_embeddings
 from wordllama_st.errors import ArgumentError, DatasetError, TrainingError
 from wordllama_st.modules import LLMTokenEmbedding
 from wordllama_st.training.distillation import (
+    ShuffledBatches,
     initialize_by_least_squares,
     pca_rotate,
-    shuffled_batches,
     train_distillation,
 )
 from wordllama_st.training.embedded import read_embedded_texts
@@ -120,9 +120,10 @@ def test_the_command_distills_a_directory(
 
 def test_batches_are_drawn_as_torch_draws_them() -> None:
     rows = Dataset.from_dict({"text": list(map(str, range(50)))})
-    expected = BatchSampler(RandomSampler(rows, generator=torch.Generator().manual_seed(5)), 8, drop_last=True)
-    arguments: dict[str, Any] = {"batch_size": 8, "drop_last": True, "seed": 5}
-    assert list(shuffled_batches(rows, generator=torch.Generator().manual_seed(5), **arguments)) == list(expected)
+    for drop_last in (True, False):
+        expected = BatchSampler(RandomSampler(rows, generator=torch.Generator().manual_seed(5)), 8, drop_last)
+        drawn = ShuffledBatches(rows, 8, drop_last, generator=torch.Generator().manual_seed(5))
+        assert (list(drawn), len(drawn)) == (list(expected), len(expected))
 
 
 def test_checkpoints_are_of_the_same_texts(embedded: Path, codebook: Codebook, tmp_path: Path) -> None:
