@@ -15,8 +15,9 @@ from torch import Tensor
 from wordllama_st.data.pseudo_queries import LONGEST_SPAN, SHORTEST_SPAN
 from wordllama_st.training.tokens import StoredRows, id_dtype
 
-#: Tokens of a document that are kept. Embedders read about as many.
-LONGEST_DOCUMENT = 512
+#: Tokens of a document that are kept: about as many as small embedders read. Of what is behind, their vectors know
+#: nothing; of less than they read, a model learns less.
+LONGEST_DOCUMENT = 256
 #: The share of words that a thinned document loses.
 LEFT_OUT = 0.6
 #: The views of each document.
