@@ -25,8 +25,8 @@ from wordllama_st import Codebook
 from wordllama_st.codebook.gguf_file import GgufHeader, QuantizedRows, open_gguf
 from wordllama_st.codebook.gguf_tokenizer import tokenizer_from_metadata
 from wordllama_st.codebook.token_table import ArrayRows
-from wordllama_st.codebook.tokenizer_files import is_sound_charsmap
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
+from wordllama_st.storage.charsmap import is_sound_charsmap
 
 gguf = pytest.importorskip("gguf")
 Kind = gguf.GGMLQuantizationType

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from wordllama_st.errors import CodebookError, CodebookNotFoundError
+from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason
+from wordllama_st.storage.charsmap import check_charsmaps
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -18,9 +21,29 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if not path.is_file():
         raise no_tokenizer(path)
     try:
-        return Tokenizer.from_file(str(path))
+        with panics_are_errors():
+            tokenizer = Tokenizer.from_file(str(path))
+            check_charsmaps(tokenizer)
     except Exception as error:  # tokenizers raises bare Exception
-        raise CodebookError(f"{path} is not a tokenizer.json that the tokenizers library reads: {error}.") from error
+        said = reason(error).rstrip(".")
+        raise CodebookError(f"{path} is not a tokenizer.json that the tokenizers library reads: {said}.") from error
+    return tokenizer
+
+
+@contextmanager
+def panics_are_errors() -> Iterator[None]:
+    """Raise RuntimeError for the tokenizers library's panics, which no ``except Exception`` catches."""
+    try:
+        yield
+    except BaseException as error:
+        if is_panic(error):
+            raise RuntimeError(reason(error)) from error
+        raise
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether an error is a panic of a library in Rust, whose class is of a module that cannot be imported."""
+    return type(error).__name__ == "PanicException"
 
 
 def no_tokenizer(where: Path | str) -> CodebookNotFoundError:
