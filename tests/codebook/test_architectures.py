@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -178,11 +179,18 @@ def test_where_none_is_the_table_the_names_looked_for_are_named(keys: list[str],
         find_input_embeddings(llama / "config.json", keys)
 
 
+@contextmanager
+def processor_seconds(limit: float) -> Iterator[None]:
+    """Time of this process's own, many times what it takes: a busy machine uses up none of it."""
+    start = time.process_time()
+    yield
+    assert time.process_time() - start < limit
+
+
 def test_a_hundred_thousand_names_are_soon_looked_through(llama: Path) -> None:
     keys = [f"model.layers.{i}.mlp.experts.{j}.up_proj.weight" for i in range(500) for j in range(400)]
-    start = time.monotonic()
-    assert find_input_embeddings(llama / "config.json", [*keys, LLAMA_TABLE])[0] == LLAMA_TABLE
-    assert time.monotonic() - start < 5
+    with processor_seconds(10):
+        assert find_input_embeddings(llama / "config.json", [*keys, LLAMA_TABLE])[0] == LLAMA_TABLE
 
 
 # Quantized checkpoints, whose table is not
@@ -243,24 +251,22 @@ def test_a_hostile_config_is_soon_done_with(kind: str, tmp_path: Path, tokenizer
     family, fields = HOSTILE[kind]
     directory = save_model(FAMILIES[family](), tmp_path / "checkpoint", tokenizer)
     edit_config(**fields)(directory)
-    start = time.monotonic()
-    try:
-        find_input_embeddings(directory / "config.json", load_file(directory / WEIGHTS).keys())
-    except CodebookError as error:
-        assert "tensor_name" in str(error)  # noqa: PT017 - refused or not, it must be quick
-    assert time.monotonic() - start < 5
+    with processor_seconds(10):
+        try:
+            find_input_embeddings(directory / "config.json", load_file(directory / WEIGHTS).keys())
+        except CodebookError as error:
+            assert "tensor_name" in str(error)  # noqa: PT017 - refused or not, it must be quick
 
 
 @pytest.mark.parametrize("text", [nested(100_000), nested(100), "[]", "1", "{}", " " * 20_000_000, "\x00", ""])
 def test_a_file_that_is_no_config_is_refused(text: str, llama: Path) -> None:
     (llama / "config.json").write_text(text)
-    start = time.monotonic()
-    if text == nested(100):  # an unknown field is no harm
-        find_input_embeddings(llama / "config.json", [LLAMA_TABLE])
-    else:
-        with pytest.raises(CodebookError, match=r"config\.json.*tensor_name"):
+    with processor_seconds(10):
+        if text == nested(100):  # an unknown field is no harm
             find_input_embeddings(llama / "config.json", [LLAMA_TABLE])
-    assert time.monotonic() - start < 5
+        else:
+            with pytest.raises(CodebookError, match=r"config\.json.*tensor_name"):
+                find_input_embeddings(llama / "config.json", [LLAMA_TABLE])
 
 
 @pytest.mark.parametrize("architectures", [None, [], ["Camel"], ["LlamaConfig"], ["AutoModel"], "Llama", 5, [None]])
