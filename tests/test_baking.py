@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from wordllama_st import Binarize, Codebook, Projection, StaticEncoder, bake, bake_dims, build_model
+from wordllama_st.cli.main import main
 from wordllama_st.errors import BakeError, OutputExistsError
 from wordllama_st.training.supervised import retrieval_evaluator
 
@@ -172,6 +173,27 @@ def test_a_normalize_in_the_middle_is_to_blame_not_what_follows_it(codebook: Cod
 def test_a_linear_module_of_the_librarys_is_baked(codebook: Codebook) -> None:
     model = trained(codebook, Dense(DIM, 8, bias=False, activation_function=None))
     assert_same_vectors(bake(model).encode(TEXTS), model.encode(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("modules.json", content) for content in ("", "[]", "{}", "7", '["a"]', '[{"type": 1, "path": 2}]')),
+        *(("config_sentence_transformers.json", content) for content in ("", "[]", "7", '{"prompts": 7}')),
+        ("config_sentence_transformers.json", '{"similarity_fn_name": "camel"}'),
+        *((name, "[" * 100_000) for name in ("modules.json", "config_sentence_transformers.json")),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_a_damaged_model_is_one_line_to_who_bakes_it(
+    name: str, content: str, codebook: Codebook, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(codebook).save_pretrained(str(tmp_path / "model"))
+    (tmp_path / "model" / name).write_text(content)
+    assert main(["bake", str(tmp_path / "model"), "--out", str(tmp_path / "static")]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("wordllama-st bake: error: ")
+    assert not (tmp_path / "static").exists()
 
 
 def test_a_model_that_does_not_begin_with_a_codebook_is_refused(codebook: Codebook) -> None:

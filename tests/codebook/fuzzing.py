@@ -4,7 +4,7 @@
 
 Each round damages one file of a good checkpoint or GGUF file, opens it, and has its tokenizer read a text. What may
 come of it is the table as it was, or an error of this package's; anything else ends the run with the seed and the round
-that repeat it. The process may allocate a gigabyte and spend five seconds on a round.
+that repeat it. The process may allocate a gigabyte and spend five seconds of processor time on a round.
 """
 
 from __future__ import annotations
@@ -238,13 +238,13 @@ def main(seconds: float, seed: int) -> int:
         while time.monotonic() < end or rounds <= LEAST_ROUNDS:  # also on a machine that is busy with other things
             name, damage = chance.choice(DAMAGES)
             (damaged / name).write_bytes(damage((good / name).read_bytes(), chance))
-            signal.alarm(SECONDS_PER_ROUND)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS_PER_ROUND)  # of its own: others may keep the machine busy
             try:
                 outcomes[open_damaged(damaged, name)] += 1
             except BaseException:
                 print(f"seed {seed}, round {rounds}: {name} by {damage.__name__}", file=sys.stderr)
                 raise
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             shutil.copyfile(good / name, damaged / name)
             rounds += 1
     print(f"seed {seed}: {rounds} rounds, {dict(outcomes)}")

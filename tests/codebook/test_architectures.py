@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -178,11 +179,19 @@ def test_where_none_is_the_table_the_names_looked_for_are_named(keys: list[str],
         find_input_embeddings(llama / "config.json", keys)
 
 
-def test_a_hundred_thousand_names_are_soon_looked_through(llama: Path) -> None:
+def test_a_hundred_thousand_names_are_soon_looked_through(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a name becomes is worked out by some hundred patterns, and is not for those of numbered layers."""
+    asked: list[str] = []
+    loading = input_embeddings._loading
+
+    def counted(model: PreTrainedModel) -> Callable[[str], str | None]:
+        parameter_of = loading(model)
+        return lambda key: asked.append(key) or parameter_of(key)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(input_embeddings, "_loading", counted)
     keys = [f"model.layers.{i}.mlp.experts.{j}.up_proj.weight" for i in range(500) for j in range(400)]
-    start = time.monotonic()
     assert find_input_embeddings(llama / "config.json", [*keys, LLAMA_TABLE])[0] == LLAMA_TABLE
-    assert time.monotonic() - start < 5
+    assert asked == [LLAMA_TABLE]
 
 
 # Quantized checkpoints, whose table is not
@@ -238,29 +247,35 @@ HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@contextmanager
+def processor_seconds(limit: float) -> Iterator[None]:
+    """Time of this process's own, many times what it takes: a busy machine uses up none of it."""
+    start = time.process_time()
+    yield
+    assert time.process_time() - start < limit
+
+
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_config_is_soon_done_with(kind: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
     family, fields = HOSTILE[kind]
     directory = save_model(FAMILIES[family](), tmp_path / "checkpoint", tokenizer)
     edit_config(**fields)(directory)
-    start = time.monotonic()
-    try:
-        find_input_embeddings(directory / "config.json", load_file(directory / WEIGHTS).keys())
-    except CodebookError as error:
-        assert "tensor_name" in str(error)  # noqa: PT017 - refused or not, it must be quick
-    assert time.monotonic() - start < 5
+    with processor_seconds(10):
+        try:
+            find_input_embeddings(directory / "config.json", load_file(directory / WEIGHTS).keys())
+        except CodebookError as error:
+            assert "tensor_name" in str(error)  # noqa: PT017 - refused or not, it must be quick
 
 
 @pytest.mark.parametrize("text", [nested(100_000), nested(100), "[]", "1", "{}", " " * 20_000_000, "\x00", ""])
 def test_a_file_that_is_no_config_is_refused(text: str, llama: Path) -> None:
     (llama / "config.json").write_text(text)
-    start = time.monotonic()
-    if text == nested(100):  # an unknown field is no harm
-        find_input_embeddings(llama / "config.json", [LLAMA_TABLE])
-    else:
-        with pytest.raises(CodebookError, match=r"config\.json.*tensor_name"):
+    with processor_seconds(10):
+        if text == nested(100):  # an unknown field is no harm
             find_input_embeddings(llama / "config.json", [LLAMA_TABLE])
-    assert time.monotonic() - start < 5
+        else:
+            with pytest.raises(CodebookError, match=r"config\.json.*tensor_name"):
+                find_input_embeddings(llama / "config.json", [LLAMA_TABLE])
 
 
 @pytest.mark.parametrize("architectures", [None, [], ["Camel"], ["LlamaConfig"], ["AutoModel"], "Llama", 5, [None]])

@@ -84,6 +84,7 @@ BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path], object], type[Exception], str]
     "pickles only": (keep_only_pickles, CodebookError, r"pickles only \(pytorch_model\.bin\)"),
     "no index": (remove(INDEX), CodebookNotFoundError, r"safetensors files, but no model\.safetensors\.index\.json"),
     "index is no JSON": (write(INDEX, "{"), CodebookError, r"index\.json is not an index"),
+    "index is nested deep": (write(INDEX, "[" * 100_000), CodebookError, r"index\.json is not an index"),
     "index is another JSON": (write(INDEX, "[1]"), CodebookError, r"index\.json is not an index"),
     "shard missing": (edit_index("9.safetensors"), CodebookNotFoundError, r"9\.safetensors, which is missing"),
     "shard outside": (edit_index("../x.safetensors"), CodebookError, r"names a shard '\.\./x\.safetensors'"),
@@ -210,7 +211,17 @@ def test_a_saved_codebook_that_lacks_a_file_is_refused(name: str, codebook: Code
         Codebook.load(tmp_path / "codebook")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"shape": 5}', '{"shape": [300, 16], "colour": "red"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"shape": 5}',
+        '{"shape": [300, 16], "colour": "red"}',
+        pytest.param("[" * 100_000, id="nested"),
+    ],
+)
 def test_a_provenance_that_is_none_is_refused(text: str, codebook: Codebook, tmp_path: Path) -> None:
     codebook.save(tmp_path / "codebook")
     (tmp_path / "codebook/codebook.json").write_text(text)

@@ -136,3 +136,29 @@ def test_texts_without_special_tokens_are_what_they_were(build: Callable[[], Tok
     original, tokenizer = _TOKENIZERS[build.__name__]
     for text in SENTENCES:
         assert tokenizer.encode(text).ids == original.encode(text, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize("ignore_merges", [False, True])
+def test_merges_that_lead_to_a_special_token_are_left_out(ignore_merges: bool) -> None:
+    """Without a pre-tokenizer that cuts "<s>" up, plain text would be merged into it; and tokenizers refuses a merge
+    whose result was renamed, by an error of no class."""
+    vocabulary = {piece: index for index, piece in enumerate(["<s>", "a", "<", "s", ">", "<s", "<s>a", "as"])}
+    merges = [("a", "s"), ("<", "s"), ("<s", ">"), ("<s>", "a")]
+    original = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=ignore_merges))
+    original.add_special_tokens(["<s>"])
+    tokenizer = text_tokenizer(original)
+    assert tokenizer.encode("a<s>aas").tokens == ["a", "<s", ">", "a", "as"]
+    assert tokenizer.encode("<s>").tokens == ["<s", ">"]
+    assert tokenizer.get_vocab_size() == len(vocabulary)
+    assert original.id_to_token(0).strip() == tokenizer.id_to_token(0).strip() == "<s>"
+
+
+@pytest.mark.parametrize("build", KINDS)
+def test_an_added_word_changes_no_other_words(build: Callable[[], Tokenizer]) -> None:
+    """It stands for the whole word only, though the vocabulary has special tokens that are taken out."""
+    original = build()
+    original.add_tokens([AddedToken("<eot>", special=True), AddedToken("lam", single_word=True)])
+    tokenizer = text_tokenizer(original)
+    for text in ("the lam", "the lamp and lams", "1lam llamas"):
+        assert tokenizer.encode(text).ids == original.encode(text, add_special_tokens=False).ids
+    assert sorted(tokenizer.get_vocab().values()) == sorted(original.get_vocab().values())

@@ -72,6 +72,9 @@ def test_a_damaged_model_is_an_error_of_its_own_kind(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with pytest.raises(ModelLoadError, match="is no static model"):
         evaluate(tmp_path / "other", [similarity()])
+    (tmp_path / "other" / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ModelLoadError, match="is no static model"):
+        evaluate(tmp_path / "other", [similarity()])
     (tmp_path / "other" / "config.json").write_text('{"architectures": ["NoSuchModel"], "model_type": "nothing"}')
     with pytest.raises(ModelLoadError, match="cannot be loaded"):
         evaluate(tmp_path / "other", [similarity()])

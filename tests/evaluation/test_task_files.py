@@ -122,9 +122,10 @@ def test_a_beir_directory_with_a_part_missing_says_which(tmp_path: Path) -> None
         file.write('{"_id": "d1", "text": "another"}\n')
     with pytest.raises(DatasetError, match=r"corpus\.jsonl, line 6: the _id 'd1' is that of line 2 too"):
         read_retrieval(str(directory))
-    (directory / "corpus.jsonl").write_text('{"_id": "d0"}\n')
-    with pytest.raises(DatasetError, match=r"corpus\.jsonl, line 1 is no object with an _id and a text"):
-        read_retrieval(str(directory))
+    for line in ('{"_id": "d0"}', "[" * 100_000):  # the second is a RecursionError of the json module's
+        (directory / "corpus.jsonl").write_text(f"{line}\n")
+        with pytest.raises(DatasetError, match=r"corpus\.jsonl, line 1 is no object with an _id and a text"):
+            read_retrieval(str(directory))
     (directory / "corpus.jsonl").unlink()
     with pytest.raises(DatasetError, match=r"There is no file .*corpus\.jsonl"):
         read_retrieval(str(directory))

@@ -1,4 +1,4 @@
-"""A safetensors header costs no more to refuse than to read."""
+"""A safetensors header costs no more to refuse than to read, and is refused by our error."""
 
 from __future__ import annotations
 
@@ -16,3 +16,9 @@ def test_a_tensor_of_very_many_dimensions_is_refused_before_they_are_multiplied(
     header = json.dumps({"t": entry}).encode()
     with pytest.raises(CodebookError, match="'t' has 60,000 dimensions, more than 64"):
         parse_header(header, len(header) + 12, "x.safetensors")
+
+
+def test_a_header_that_is_nested_too_deep_is_refused() -> None:
+    header = b"[" * 100_000
+    with pytest.raises(CodebookError, match="its header is not JSON"):
+        parse_header(header, len(header) + 8, "x.safetensors")

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from wordllama_st.errors import OutputExistsError
-from wordllama_st.storage.staging import check_output, staged_directory, staged_file
+from wordllama_st.errors import ModelLoadError, OutputExistsError
+from wordllama_st.storage.staging import check_or_record, check_output, staged_directory, staged_file
 
 
 def write(path: Path, text: str, *, overwrite: bool = False, meanwhile: Callable[[], None] = lambda: None) -> None:
@@ -191,3 +191,10 @@ def test_what_has_its_name_is_on_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     inodes = {entry.stat().st_ino for entry in (path, *path.rglob("*"))}
     assert {inode for inode, named in synced if not named} == inodes
     assert synced[-1] == (tmp_path.stat().st_ino, True)
+
+
+@pytest.mark.parametrize("content", ["", "{", "7", pytest.param("[" * 100_000, id="nested")])
+def test_a_record_of_a_run_that_is_damaged_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ModelLoadError, match=r"run\.json is damaged: .*Delete"):
+        check_or_record(tmp_path / "run.json", {"seed": 1})

@@ -78,6 +78,8 @@ def test_a_file_that_was_cut_short_costs_one_checkpoint(codebook: Codebook, pair
         for size in (len(content) - 2, len(content) // 2, 0):
             (last / name).write_bytes(content[:size])
             assert last_complete_checkpoint(tmp_path) == before, (name, size)
+        (last / name).write_text("[" * 100_000)  # no JSON reader gets to its end
+        assert last_complete_checkpoint(tmp_path) == before, name
         (last / name).write_bytes(content)
         assert last_complete_checkpoint(tmp_path) == last
     for name, content in contents.items():

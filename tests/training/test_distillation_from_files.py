@@ -188,9 +188,10 @@ def test_embeddings_of_several_teachers_or_half_of_them_are_refused(
     manifest.write_text(json.dumps({key: value for key, value in content.items() if key != "parts"}))
     with pytest.raises(DatasetError, match="is not finished"):
         read_embedded_texts([tmp_path / "cut"])
-    manifest.write_text("{")
-    with pytest.raises(DatasetError, match=r"manifest\.json is damaged"):
-        read_embedded_texts([tmp_path / "cut"])
+    for damage in ("{", "[" * 100_000):
+        manifest.write_text(damage)
+        with pytest.raises(DatasetError, match=r"manifest\.json is damaged"):
+            read_embedded_texts([tmp_path / "cut"])
     with pytest.raises(DatasetError, match=r"texts\.txt has no embeddings, as .parquet and .jsonl files may"):
         distill(codebook, [source])
     with pytest.raises(ArgumentError, match="Texts in memory have no embeddings"):

@@ -14,8 +14,10 @@ import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from wordllama_st.codebook import tokenizer_files
-from wordllama_st.codebook.tokenizer_files import SPACE, panics_are_errors
+from wordllama_st.codebook.tokenizer_files import SPACE
 from wordllama_st.errors import CodebookError, reason
+from wordllama_st.storage.charsmap import check_charsmaps, is_sound_charsmap
+from wordllama_st.storage.tokenizer import panics_are_errors
 
 _PREFIX = "tokenizer.ggml."
 TOKENS = f"{_PREFIX}tokens"
@@ -117,7 +119,7 @@ def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
         try:
             with panics_are_errors():
                 tokenizer = Tokenizer.from_str(metadata[_HUGGINGFACE])
-                tokenizer_files.check_charsmaps(tokenizer)
+                check_charsmaps(tokenizer)
         except Exception as error:  # tokenizers raises bare Exception
             raise _fault(where, _HUGGINGFACE, f"is no tokenizer that can be read: {reason(error)}") from error
         return tokenizer
@@ -219,7 +221,7 @@ def _unigram(vocabulary: _Vocabulary) -> Tokenizer:
     charsmap = b""
     if vocabulary.get("precompiled_charsmap") is not None:
         charsmap = vocabulary.numbers("precompiled_charsmap").astype(np.uint8).tobytes()
-        if charsmap and not tokenizer_files.is_sound_charsmap(charsmap):
+        if charsmap and not is_sound_charsmap(charsmap):
             raise vocabulary.fault("precompiled_charsmap", "is damaged")
     remove_extra_whitespaces = bool(vocabulary.get("remove_extra_whitespaces", False))
     steps = tokenizer_files.normalizer_steps(charsmap, remove_extra_whitespaces)

@@ -7,20 +7,17 @@ SentencePiece model normalises a text. Either would silently give other tokens t
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tokenizers import Regex, Tokenizer, normalizers
 
 from wordllama_st.codebook.checkpoint import Checkpoint
 from wordllama_st.errors import CodebookError, MissingExtraError, WordLlamaSTError, reason, require
-from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer, no_tokenizer
+from wordllama_st.storage.charsmap import component_steps, is_sound_charsmap
+from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer, no_tokenizer, panics_are_errors
 
 #: The files of tokenizers that no tokenizer.json was written for: SentencePiece, tiktoken, BPE and WordPiece ones.
 _SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model", "spm.model")
@@ -28,8 +25,6 @@ _VOCABULARIES = (*_SENTENCEPIECE, "vocab.json", "vocab.txt")
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 #: SentencePiece's space.
 SPACE = "\u2581"
-#: Bytes of a compiled character map; SentencePiece's largest has some 300,000.
-_MAX_CHARSMAP = 2**22
 _TIKTOKEN = re.compile(rb"[A-Za-z0-9+/]+=* \d+\s")
 #: What a tokenizer is tried on: scripts, spaces, digits, what NFKC changes, what is unknown.
 _PROBES = (
@@ -76,7 +71,6 @@ def _read(path: Path) -> Tokenizer:
     try:
         with panics_are_errors():
             tokenizer = load_tokenizer(path)
-            check_charsmaps(tokenizer)
             for text in _PROBES:
                 tokenizer.encode(text, add_special_tokens=False)
     except WordLlamaSTError:
@@ -183,17 +177,8 @@ def _as_sentencepiece(tokenizer: Tokenizer, model: Any, path: Path) -> Tokenizer
 
 def _is_plain(definition: dict[str, Any]) -> bool:
     """Whether a tokenizer does no more to a text than a SentencePiece model can say."""
-    steps = _steps(definition["normalizer"], definition["pre_tokenizer"])
+    steps = component_steps(definition["normalizer"], definition["pre_tokenizer"])
     return all(step["type"] in _PLAIN_STEPS or step.get("pattern") in _PLAIN_PATTERNS for step in steps)
-
-
-def _steps(*components: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    """The steps of normalizers and pre-tokenizers, those in sequences too."""
-    for component in components:
-        if component is not None and component["type"] == "Sequence":
-            yield from _steps(*component.get("normalizers", component.get("pretokenizers", ())))
-        elif component is not None:
-            yield component
 
 
 def _by_its_rules(definition: dict[str, Any], model: Any) -> Tokenizer:
@@ -220,57 +205,3 @@ def normalizer_steps(charsmap: bytes, remove_extra_whitespaces: bool) -> list[An
     if remove_extra_whitespaces:
         steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
     return steps
-
-
-@contextmanager
-def panics_are_errors() -> Iterator[None]:
-    """Raise RuntimeError for the tokenizers library's panics, which no ``except Exception`` catches."""
-    try:
-        yield
-    except BaseException as error:
-        if type(error).__name__ == "PanicException":  # of a module that cannot be imported
-            raise RuntimeError(str(error)) from error
-        raise
-
-
-def check_charsmaps(tokenizer: Tokenizer) -> None:
-    """Raise ValueError if a tokenizer has a compiled character map that is not sound."""
-    normalizer = tokenizer.normalizer
-    for step in _steps(None if normalizer is None else json.loads(normalizer.__getstate__())):
-        if step["type"] == "Precompiled" and not is_sound_charsmap(base64.b64decode(step["precompiled_charsmap"])):
-            raise ValueError("its precompiled_charsmap is damaged")
-
-
-def is_sound_charsmap(charsmap: bytes) -> bool:
-    """Whether no text leads out of SentencePiece's compiled map from characters to what they are normalised to.
-
-    It has the size of a trie, the trie as a double array (each unit's number is combined with a byte of the text into
-    the number of the next unit), and the texts that its leaves point into. The tokenizers library panics where a text
-    leads beyond an end, so every step that a text could make is made here.
-    """
-    size = int.from_bytes(charsmap[:4], "little") // 4
-    if not 0 < size * 4 <= len(charsmap) - 4 <= _MAX_CHARSMAP:
-        return False
-    units = np.frombuffer(charsmap, "<u4", size, 4).astype(np.int64)
-    texts = np.frombuffer(charsmap, np.uint8, offset=4 + size * 4)
-    begins_character = np.append((texts & 0xC0) != 0x80, True)
-    offsets = (units >> 10) << ((units & 0x200) >> 6)
-    letters = np.arange(1, 0xF5)  # the bytes of UTF-8
-    seen = np.zeros(size, bool)
-    ahead = [offsets[:1]]
-    while ahead:
-        reached = ahead.pop()[:, None] ^ letters
-        if reached.max() >= size:
-            return False
-        found = np.unique(reached[(units[reached] & 0x800000FF) == letters])
-        found = found[~seen[found]]
-        seen[found] = True
-        nodes = found ^ offsets[found]
-        leaves = nodes[units[found] & 0x100 != 0]
-        if leaves.max(initial=0) >= size:
-            return False
-        values = units[leaves] & 0x7FFFFFFF
-        if values.max(initial=0) > len(texts) or not begins_character[values].all():
-            return False
-        ahead += [nodes[start : start + 4096] for start in range(0, len(nodes), 4096)]  # in pieces, for memory
-    return True

@@ -187,7 +187,7 @@ def _load(source: str) -> StaticTable | SentenceTransformer:
 def _is_transformer(directory: Path) -> bool:
     try:
         config = json.loads((directory / _CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and "architectures" in config and config.get("model_type") != "model2vec"
 

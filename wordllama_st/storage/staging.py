@@ -213,7 +213,7 @@ def check_or_record(path: Path, made_of: Mapping[str, Any], notes: Mapping[str, 
         return []
     try:
         recorded = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ModelLoadError(f"{path} is damaged: {reason(error)}. Delete {path.parent} and run again.") from error
     return [key for key in made_of if recorded.get(key) != made_of[key]]
 

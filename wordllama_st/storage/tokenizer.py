@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from wordllama_st.errors import CodebookError, CodebookNotFoundError
+from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason
+from wordllama_st.storage.charsmap import check_charsmaps
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -18,9 +21,29 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if not path.is_file():
         raise no_tokenizer(path)
     try:
-        return Tokenizer.from_file(str(path))
+        with panics_are_errors():
+            tokenizer = Tokenizer.from_file(str(path))
+            check_charsmaps(tokenizer)
     except Exception as error:  # tokenizers raises bare Exception
-        raise CodebookError(f"{path} is not a tokenizer.json that the tokenizers library reads: {error}.") from error
+        said = reason(error).rstrip(".")
+        raise CodebookError(f"{path} is not a tokenizer.json that the tokenizers library reads: {said}.") from error
+    return tokenizer
+
+
+@contextmanager
+def panics_are_errors() -> Iterator[None]:
+    """Raise RuntimeError for the tokenizers library's panics, which no ``except Exception`` catches."""
+    try:
+        yield
+    except BaseException as error:
+        if is_panic(error):
+            raise RuntimeError(reason(error)) from error
+        raise
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether an error is a panic of a library in Rust, whose class is of a module that cannot be imported."""
+    return type(error).__name__ == "PanicException"
 
 
 def no_tokenizer(where: Path | str) -> CodebookNotFoundError:
@@ -42,16 +65,18 @@ def text_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
     """A plain copy that takes the special tokens written in a text for the text they are.
 
     A tokenizer makes of an ``<s>`` in an HTML page the id of its special token, whose embedding says nothing of a
-    text's meaning. Here special tokens become ordinary entries of the vocabulary that no text reaches: no merge leads
-    to them, and where the model looks words up whole, their names get a space in front, which no word has. Ids and the
-    vocabulary size stay the same, and so does the unknown token.
+    text's meaning. Here special tokens become ordinary entries of the vocabulary that no text reaches: merges that lead
+    to them are dropped, and where the model looks words up whole, their names get a space in front, which no word has.
+    Ids and the vocabulary size stay the same, and so does the unknown token.
     """
     definition = json.loads(plain_tokenizer(tokenizer).to_str())
     added = sorted(definition["added_tokens"], key=lambda token: token["id"])
     if any(token["special"] for token in added):
         model = definition["model"]
-        # All of them: tokenizers numbers those that the vocabulary lacks anew.
-        (_enter_pieces if model["type"] == "Unigram" else _enter_words)(model, added)
+        # tokenizers numbers those that the vocabulary lacks anew, from its end. So the others up to the last special
+        # one are entered, too, but none behind it: as an entry, a single_word token is found within words as well.
+        last = max(index for index, token in enumerate(added) if token["special"])
+        (_enter_pieces if model["type"] == "Unigram" else _enter_words)(model, added[: last + 1])
         definition["added_tokens"] = [token for token in added if not token["special"]]
     return Tokenizer.from_str(json.dumps(definition))
 
@@ -59,13 +84,22 @@ def text_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
 def _enter_words(model: dict[str, Any], added: list[dict[str, Any]]) -> None:
     """Make added tokens entries of a vocabulary of words or merges."""
     whole_words = model["type"] != "BPE" or model.get("ignore_merges")
+    unreached = set()
     for token in added:
         name = token["content"]
         if token["special"] and name != model.get("unk_token"):
+            unreached.add(name)
             model["vocab"].pop(name, None)
             if whole_words or len(name) == 1:
                 name = f" {name}"
         model["vocab"][name] = token["id"]
+    if model["type"] == "BPE":
+        prefix = len(model.get("continuing_subword_prefix") or "")
+        model["merges"] = [
+            [left, right]
+            for left, right in model["merges"]
+            if unreached.isdisjoint((left, right, left + right[prefix:]))
+        ]
 
 
 def _enter_pieces(model: dict[str, Any], added: list[dict[str, Any]]) -> None:

@@ -46,7 +46,7 @@ def _is_whole(path: Path) -> bool:
             json.loads(path.read_bytes())
         elif path.suffix == ".safetensors":
             read_header(path)
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return False
     return path.suffix not in (".pt", ".pth") or is_zipfile(path)  # its directory is a zip file's end
 

@@ -80,7 +80,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     try:
         manifest = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DatasetError(f"{path} is damaged: {reason(error)}. Delete {directory} and encode it again.") from error
     if "parts" not in manifest:
         raise DatasetError(f"{directory} is not finished; give the command that writes it again.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Module
@@ -13,6 +11,8 @@ from torch import nn
 
 from wordllama_st.errors import ModelLoadError, WordLlamaSTError, reason
 from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection, WeightedPool
+from wordllama_st.static.formats.files import read_json
+from wordllama_st.static.formats.sentence_transformers import MODULES_FILE, SETTINGS_FILE, read_modules
 
 STOCK = "sentence_transformers."
 OWN_MODULES: tuple[type[Module], ...] = (Binarize, LLMTokenEmbedding, Projection, WeightedPool)
@@ -33,22 +33,24 @@ def model_from_pretrained(path: str | Path, *, device: str | None = None) -> Sen
         CodebookError: If its codebook is damaged.
     """
     path = Path(path)
-    entries = _read_json(path / "modules.json", f"{path} holds no sentence-transformers model")
-    config = _read_json(path / "config_sentence_transformers.json", f"{path} holds no complete model")
-    try:
-        listed = [(_module_class(entry["type"]), entry["path"]) for entry in entries]
-    except (KeyError, TypeError) as error:
-        raise ModelLoadError(
-            f"{path / 'modules.json'} does not list modules as sentence-transformers does: {error!r}."
-        ) from error
+    for name, kind in ((MODULES_FILE, "sentence-transformers"), (SETTINGS_FILE, "complete")):
+        if not (path / name).is_file():
+            raise ModelLoadError(f"{path} holds no {kind} model: there is no {name}.")
+    config = read_json(path / SETTINGS_FILE)
+    if not isinstance(config, dict):
+        raise ModelLoadError(f"{path / SETTINGS_FILE} is no JSON object. Save the model again.")
+    listed = [(_module_class(kind), subfolder) for kind, subfolder in read_modules(path / MODULES_FILE)]
     loaded: list[nn.Module] = [_load_module(module, path, subfolder) for module, subfolder in listed]
-    model = SentenceTransformer(
-        modules=loaded,
-        device=device,
-        prompts=config.get("prompts"),
-        default_prompt_name=config.get("default_prompt_name"),
-        similarity_fn_name=config.get("similarity_fn_name"),
-    )
+    try:
+        model = SentenceTransformer(
+            modules=loaded,
+            device=device,
+            prompts=config.get("prompts"),
+            default_prompt_name=config.get("default_prompt_name"),
+            similarity_fn_name=config.get("similarity_fn_name"),
+        )
+    except (ValueError, TypeError) as error:  # of settings that do not fit together
+        raise ModelLoadError(f"{path} cannot be put together: {reason(error)}") from error
     if (card := path / "README.md").is_file():
         # As sentence-transformers does when it loads by path: a model that is not trained further keeps its card.
         model._model_card_text = card.read_text(encoding="utf-8")  # type: ignore[assignment]
@@ -78,12 +80,3 @@ def _module_class(reference: str) -> type[Module]:
             f"If you trust it, load it with SentenceTransformer(path, trust_remote_code=True)."
         )
     return module_class
-
-
-def _read_json(path: Path, otherwise: str) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelLoadError(f"{otherwise}: there is no {path.name}.") from None
-    except ValueError as error:
-        raise ModelLoadError(f"{path} is not JSON: {error}.") from error

@@ -7,6 +7,7 @@ silently wrong model; pickles are not read.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from safetensors.torch import save_file as save_torch_file
 from static_models import random_table, shared_rows
 from tokenizers import Tokenizer
 
-from wordllama_st import Codebook, build_model
+from wordllama_st import Codebook, StaticEncoder, build_model
 from wordllama_st.errors import ModelLoadError, ModelUnavailableError
 from wordllama_st.static.formats import model2vec, sentence_transformers, wordllama
 from wordllama_st.static.formats.load import read_static_model
@@ -159,6 +160,34 @@ def test_weights_that_are_no_table(tensor: dict[str, Any], parts: list[str], mod
     refusal(model, *parts)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_numbers_that_are_not_finite(dtype: torch.dtype, value: float, model: Path) -> None:
+    """Every text with that token would have a vector of NaN, and be nowhere in an index; the first piece has none."""
+    weights = torch.full((3000, 200), -torch.finfo(torch.float16).max).to(dtype)
+    file = model / "0_StaticEmbedding" / "model.safetensors"
+    save_torch_file({"embedding.weight": weights}, file)
+    assert len(read_static_model(model).weight) == 3000
+    weights[2999, 7] = value
+    save_torch_file({"embedding.weight": weights}, file)
+    refusal(model, "'embedding.weight'", "not finite", "row 2999", "again")
+
+
+def test_float64_that_overflows_float32(model: Path) -> None:
+    weights = np.ones((300, 2))
+    weights[5] = 1e39
+    save_file({"embedding.weight": weights}, model / "0_StaticEmbedding" / "model.safetensors")
+    refusal(model, "not finite in float32", "row 5")
+
+
+@pytest.mark.parametrize("shape", [[0, 2**62], [2**62, 0], [0, 2], [0]])
+def test_a_table_of_nothing(shape: list[int], model: Path) -> None:
+    """NumPy has no array of the first two shapes, and says so by a ValueError."""
+    header = json.dumps({"embedding.weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
+    (model / "0_StaticEmbedding" / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    refusal(model, f"shape {shape}", "again")
+
+
 def test_a_dtype_that_numpy_has_not(model: Path) -> None:
     weights = torch.ones(300, 2).to(torch.float8_e4m3fn)
     save_torch_file({"embedding.weight": weights}, model / "0_StaticEmbedding" / "model.safetensors")
@@ -192,8 +221,8 @@ def test_a_token_far_beyond_the_rest_is_found(model: Path) -> None:
         ("mapping", lambda mapping: mapping.astype(np.float32), ["mapping is float32"]),
         ("mapping", lambda mapping: mapping[:, None], ["it should be integers, [V]"]),
         ("weights", lambda weights: weights[:-1], ["scales are float32 of shape"]),
-        ("weights", lambda weights: np.where(np.arange(len(weights)) == 3, np.nan, weights), ["not finite", "token 3"]),
-        ("weights", lambda weights: weights * np.inf, ["not finite", "token 0"]),
+        ("weights", lambda weights: np.where(np.arange(len(weights)) == 3, np.nan, weights), ["not finite", "row 3"]),
+        ("weights", lambda weights: weights * np.inf, ["not finite", "row 0"]),
         ("weights", lambda weights: weights.astype(np.float64) * 1e300, ["not finite"]),
     ],
 )
@@ -227,7 +256,20 @@ def test_a_config_of_model2vec_that_is_none(content: str | None, shared: Path) -
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "\xff", "[]", "{}", "7", "[7]", '[{"type": 1}]', '["a"]', '[{"path": "0_StaticEmbedding"}]']
+    "content",
+    [
+        "",
+        "{",
+        "\xff",
+        "[" * 100_000,
+        "[]",
+        "{}",
+        "7",
+        "[7]",
+        '[{"type": 1}]',
+        '["a"]',
+        '[{"path": "0_StaticEmbedding"}]',
+    ],
 )
 def test_a_list_of_modules_that_is_none(content: str, model: Path) -> None:
     (model / "modules.json").write_bytes(content.encode("latin-1"))
@@ -261,6 +303,41 @@ def test_settings_that_are_none(content: str, part: str, model: Path) -> None:
 def test_a_tokenizer_that_is_none(content: str, model: Path) -> None:
     (model / "0_StaticEmbedding" / "tokenizer.json").write_text(content)
     refusal(model, "tokenizer.json", "tokenizers library")
+
+
+def pattern(regex: str) -> dict[str, Any]:
+    return {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}}
+
+
+def normalization(charsmap: bytes) -> dict[str, Any]:
+    return {"normalizer": {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode()}}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pattern("("),
+        normalization(b""),
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "%"}},
+        normalization(b"\x10\0\0\0" + bytes(16)),  # a trie that "a" leads out of
+        {"normalizer": {"type": "Sequence", "normalizers": [normalization(b"\x10\0\0\0" + bytes(16))["normalizer"]]}},
+    ],
+)
+def test_a_tokenizer_that_panics(broken: dict[str, Any], model: Path) -> None:
+    """No ``except Exception`` catches a panic of Rust code: it would end a server's worker."""
+    edit_json(model / "0_StaticEmbedding" / "tokenizer.json", lambda definition: definition | broken)
+    refusal(model, "tokenizer.json", "tokenizers library")
+
+
+def test_a_pattern_that_panics_on_a_text(model: Path) -> None:
+    """The library gives up after ten million steps back, and only a text shows it."""
+    edit_json(model / "0_StaticEmbedding" / "tokenizer.json", lambda definition: definition | pattern("(a+)+$"))
+    encoder = StaticEncoder.from_pretrained(model)
+    assert np.isfinite(encoder.encode("a b")).all()
+    bad = "a" * 40 + "!"
+    for texts in (bad, ["a b", bad] * 5):
+        with pytest.raises(ModelLoadError, match=r"^The model's tokenizer fails on a text: Onig.*\.$"):
+            encoder.encode(texts)
 
 
 def test_a_tokenizer_that_is_not_there(model: Path) -> None:

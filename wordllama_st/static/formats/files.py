@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError, ModelLoadError, reason
 from wordllama_st.static.table import StaticTable
-from wordllama_st.storage.safetensors_file import TENSOR_NAME, byte_chunks, read_header, write_tensor
+from wordllama_st.storage.safetensors_file import TENSOR_NAME, TensorEntry, byte_chunks, read_header, write_tensor
 from wordllama_st.storage.tokenizer import load_tokenizer, plain_tokenizer, tokens_without_row
 
 WEIGHT_FILE = "model.safetensors"
@@ -19,6 +20,11 @@ WEIGHT_FILE = "model.safetensors"
 EMBEDDINGS, MAPPING, WEIGHTS = "embeddings", "mapping", "weights"
 #: Weights that run code when they are read.
 PICKLE_FILE = "pytorch_model.bin"
+
+#: The bits of an exponent that infinities and NaN have, and no number.
+_NOT_FINITE = {"F32": 0x7F800000, "F16": 0x7C00, "BF16": 0x7F80}
+#: Bytes looked through at a time, which stay in a core's cache.
+_CHUNK_BYTES = 2**20
 
 #: NumPy's dtypes by safetensors tag. NumPy has no bfloat16, which is the upper half of a float32.
 _DTYPES = {
@@ -61,7 +67,7 @@ class TensorFile:
         """Return a tensor as a private mapping of the file; float64 and bfloat16 are copied into float32.
 
         Raises:
-            ModelLoadError: If there is no such tensor, or NumPy has no such dtype.
+            ModelLoadError: If there is no such tensor, NumPy has no such dtype, or a number is not finite in float32.
         """
         if name not in self.entries:
             raise ModelLoadError(
@@ -75,16 +81,47 @@ class TensorFile:
                 f"float16."
             )
         dtype = np.dtype(_DTYPES[entry.dtype])
-        if entry.end == entry.start:
-            return np.empty(entry.shape, dtype)  # nothing cannot be mapped
+        if entry.end == entry.start:  # nothing can be mapped, nor any shape with a zero in it be one of NumPy's
+            raise ModelLoadError(
+                f"{name!r} in {self.path} has shape {list(entry.shape)}: there are no numbers in it. Fetch or save the "
+                f"model again."
+            )
+        self._check_finite(name, entry)
         # An array that is still a mapping, but no memmap: that is slower to index.
         tensor = np.asarray(np.memmap(self.path, dtype, mode="c", offset=entry.start, shape=entry.shape))
         if entry.dtype == "BF16":
             return (tensor.astype(np.uint32) << 16).view(np.float32)
         if entry.dtype == "F64":
             with np.errstate(over="ignore"):
-                return tensor.astype(np.float32)
+                tensor = tensor.astype(np.float32)
+            if not (finite := np.isfinite(tensor)).all():
+                raise self._not_finite(name, int(finite.argmin()), entry)
         return tensor
+
+    def _check_finite(self, name: str, entry: TensorEntry) -> None:
+        """Check a tensor's exponents, piece by piece: those of float16 are faster to compare than its numbers.
+
+        The pieces are read, not mapped, so that what is looked through stays out of the process's memory.
+        """
+        if (exponent := _NOT_FINITE.get(entry.dtype)) is None:
+            return
+        dtype, size = np.dtype(_DTYPES[entry.dtype].replace("f", "u")), math.prod(entry.shape)
+        pieces = np.empty(_CHUNK_BYTES // dtype.itemsize, dtype)
+        with self.path.open("rb") as file:
+            file.seek(entry.start)
+            for start in range(0, size, len(pieces)):
+                piece = pieces[: size - start]
+                file.readinto(piece.data)
+                piece &= dtype.type(exponent)
+                if piece.max() == exponent:
+                    raise self._not_finite(name, start + int(piece.argmax()), entry)
+
+    def _not_finite(self, name: str, position: int, entry: TensorEntry) -> ModelLoadError:
+        row = position // math.prod(entry.shape[1:])
+        return ModelLoadError(
+            f"{name!r} in {self.path} has numbers that are not finite in float32, the first in row {row}: the file is "
+            f"damaged, or its training diverged. Fetch or save the model again."
+        )
 
 
 def read_table(weights: Path, tokenizer: Path, **settings: Any) -> StaticTable:

@@ -21,7 +21,8 @@ def read_static_model(
 ) -> StaticTable:
     """Read a static model; torch, sentence-transformers, model2vec and wordllama are not imported for it.
 
-    Tables keep their dtype (float64 and bfloat16 become float32) and stay mapped: what no text needs is not read.
+    Tables keep their dtype (float64 and bfloat16 become float32) and stay mapped: after a look for numbers that are not
+    finite, what no text needs takes no memory.
 
     Args:
         source: A directory in the layout of sentence-transformers, model2vec or wordllama; the .safetensors file of a

@@ -147,14 +147,14 @@ def write_all_but_weights(table: StaticTable, directory: Path, folder: str, card
 
 def router_file(modules_file: Path) -> str | None:
     """Return the name of the file that lists the two sides of an asymmetric model, or None if the model is none."""
-    modules = _modules(modules_file)
+    modules = read_modules(modules_file)
     return ROUTER_FILE if len(modules) == 1 and _name(modules[0][0]) == "Router" and not modules[0][1] else None
 
 
 def _query_modules(modules_file: Path) -> list[tuple[str, str]]:
     """Read the classes and folders of the modules that embed a query, in order."""
     if router_file(modules_file) is None:
-        return _modules(modules_file)
+        return read_modules(modules_file)
     path = modules_file.with_name(ROUTER_FILE)
     content = read_json(path)
     try:
@@ -167,8 +167,8 @@ def _query_modules(modules_file: Path) -> list[tuple[str, str]]:
     return modules
 
 
-def _modules(path: Path) -> list[tuple[str, str]]:
-    """Read the classes and folders of a model's modules, in order."""
+def read_modules(path: Path) -> list[tuple[str, str]]:
+    """Read the classes and folders of a modules.json, in order; ModelLoadError if it lists none."""
     content = read_json(path)
     try:
         modules = [(str(entry["type"]), str(entry["path"])) for entry in content]

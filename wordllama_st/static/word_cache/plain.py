@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from wordllama_st.errors import reason
+from wordllama_st.errors import ModelLoadError, reason
 from wordllama_st.static.word_cache.rules import PROBES, component_parts
 from wordllama_st.static.word_cache.table import Integers
+from wordllama_st.storage.tokenizer import is_panic
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +61,20 @@ class PlainTokenizer:
         self._may_load = True
 
     def ids(self, text: str) -> list[int]:
-        """Tokenize a text."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        """Tokenize a text; errors as :meth:`bags`."""
+        try:
+            ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        except BaseException as error:
+            _refuse_panic(error)
+            raise
         return ids
 
     def bags(self, texts: Sequence[str]) -> Bags:
-        """Tokenize texts."""
+        """Tokenize texts.
+
+        Raises:
+            ModelLoadError: If the tokenizer panics, as at a text that takes one of its patterns too many steps.
+        """
         if self._may_load:
             self._characters += sum(map(len, texts))
             if self._characters > WORTH_LOADING:
@@ -74,7 +83,11 @@ class PlainTokenizer:
                 if arrays is not None:
                     offsets = np.cumsum([0, *map(len, arrays)])
                     return Bags(np.concatenate([*arrays, np.empty(0, np.uint32)]).astype(np.int32), offsets)
-        lists = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        try:
+            lists = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        except BaseException as error:
+            _refuse_panic(error)
+            raise
         offsets = np.cumsum([0, *map(len, lists)])
         return Bags(np.fromiter(chain.from_iterable(lists), np.int32, int(offsets[-1])), offsets)
 
@@ -94,6 +107,14 @@ class PlainTokenizer:
             logger.info("gigatoken failed on a text, and tokenizers goes on: %s", reason(error))
             self._gigatoken, self._may_load = None, False
             return None
+
+
+def _refuse_panic(error: BaseException) -> None:
+    """Raise ModelLoadError if an error of tokenizers' is a panic, which no ``except Exception`` would catch."""
+    if is_panic(error):
+        raise ModelLoadError(
+            f"The model's tokenizer fails on a text: {reason(error)}. Leave that text out, or mend the tokenizer.json."
+        ) from error
 
 
 def load_gigatoken(tokenizer: Tokenizer) -> Any | None:
