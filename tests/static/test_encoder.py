@@ -28,7 +28,7 @@ from wordllama_st import Codebook, StaticEncoder, build_model
 from wordllama_st.errors import ArgumentError, ModelLoadError, ModelUnavailableError, UnknownModelError
 from wordllama_st.static import pooling, quantize_embeddings
 from wordllama_st.static.formats import model2vec as model2vec_format
-from wordllama_st.static.pooling import sum_rows
+from wordllama_st.static.pooling import mean_vector, sum_rows
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.tokenizer import num_token_ids
 
@@ -301,15 +301,17 @@ def test_the_extension_and_scipy_give_the_same_bits(
 ) -> None:
     assert pooling.kernel is not None
     generator = np.random.default_rng(0)
-    for dim in (1, 24, 257):
+    for dim in (2, 24, 257):
         weight = (100 * generator.standard_normal((100, dim))).astype(dtype)
         ends = np.array([0, 1, 5, 40, 42, 90], np.int32)
         columns = generator.integers(0, 100, 90).astype(np.int32)
         scales = generator.standard_normal(90).astype(np.float32) if is_scaled else None
-        compiled = sum_rows(weight, columns, ends, scales)
+        one = StaticTable(weight, encoder().tokenizer, scales=None if scales is None else scales.repeat(2)[:100])
+        compiled, mean = sum_rows(weight, columns, ends, scales), mean_vector(one, columns.tolist())
         with monkeypatch.context() as patch:
             patch.setattr(pooling, "kernel", None)
             np.testing.assert_array_equal(sum_rows(weight, columns, ends, scales), compiled)
+            np.testing.assert_array_equal(mean_vector(one, columns.tolist()), mean)
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -19,6 +19,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 
 from wordllama_st.static.word_cache import plain as plain_module
 from wordllama_st.static.word_cache import table
+from wordllama_st.static.word_cache import tokenizer as tokenizer_module
 from wordllama_st.static.word_cache.plain import WORTH_LOADING, Bags, PlainTokenizer, load_gigatoken
 from wordllama_st.static.word_cache.rules import infer_word_rules
 from wordllama_st.static.word_cache.tokenizer import WordTokenizer
@@ -74,7 +75,8 @@ def test_every_text_has_the_tokenizers_own_ids(kind: str, batch: list[str]) -> N
     assert [found.ids(text) for text in batch] == expected
     assert lists(found.bags(batch)) == expected
     with pytest.MonkeyPatch.context() as patch:  # as where the extension was not compiled
-        patch.setattr(table, "kernel", None)
+        for module in (table, tokenizer_module):
+            patch.setattr(module, "kernel", None)
         assert lists(found.bags(batch)) == expected
 
 
