@@ -5,7 +5,7 @@
 Every round runs all of them in turn, so that a machine that changes its mind does so for all. Ratios are taken within a
 round, and their median, least and most are printed. Texts are the docstrings of the installed packages, or a CSV's
 columns behind the first, put together. With files of scored pairs (score, sentence, sentence), small tables are scored
-by them as well.
+by them as well. All have one thread, but where another number is given.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import copy
 import csv
 import logging
+import os
 import random
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
+
+# Everybody has one thread. Left to itself, tokenizers would take all cores, for those who call it for whole batches.
+os.environ |= {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
 import numpy as np
 
