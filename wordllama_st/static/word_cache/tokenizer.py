@@ -191,6 +191,9 @@ class WordTokenizer:
     def _tokenize(self, words: Words) -> Tokenized:
         """Tokenize pieces, those that allow it many at a time."""
         pieces = words.slices()
+        # In a buffer of their own: what is counted in them is then not counted in all that was seen before.
+        buffer = b"".join([*pieces, bytes(WIDTHS[-1])])
+        words = Words(buffer, words.lengths.cumsum() - words.lengths, words.lengths)
         alone, simple = self._stand_alone(words, pieces), self._are_simple(words)
         tokenized = Tokenized(np.empty(0, np.int32), np.zeros(len(pieces), np.int64), np.full(len(pieces), NOT_ALONE))
         together = np.flatnonzero(alone & simple).tolist()
