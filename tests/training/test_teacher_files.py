@@ -80,7 +80,8 @@ def test_a_run_that_failed_is_taken_up(source: Path, teacher: SentenceTransforme
     model = ShortOfMemory(modules=list(teacher), similarity_fn_name="cosine")
     with pytest.raises(OutputError, match="The teacher failed: out of memory"):
         embed_with_teacher(model, source, tmp_path / "out")
-    assert embed_with_teacher(model, source, tmp_path / "out", batch_size=8).found == 2  # one was on its way
+    # The first part is there; the third only where it was on its way before the error was seen.
+    assert embed_with_teacher(model, source, tmp_path / "out", batch_size=8).found in (1, 2)
     embed_with_teacher(model, source, tmp_path / "at once")
     assert (vectors(tmp_path / "out") == vectors(tmp_path / "at once")).all()
 
