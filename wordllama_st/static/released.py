@@ -10,7 +10,6 @@ sign embeddings. The ``wordllama`` wheel has the 256-dim l2 model, whose first 1
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -71,13 +70,21 @@ class ModelFiles:
         weights: A safetensors file with ``embedding.weight``, [V, D]. The model's table is its first ``model.dim``
             columns.
         tokenizer: A tokenizer.json.
-        revision: The commit the table comes from, or the version of the wheel, as ``wordllama==0.4.0``.
+        commit: The commit the table comes from; None if it comes from the wheel.
     """
 
     model: ReleasedModel
     weights: Path
     tokenizer: Path
-    revision: str
+    commit: str | None = None
+
+    @property
+    def revision(self) -> str:
+        """The commit the table comes from, or the version of the wheel, as ``wordllama==0.4.0``."""
+        # Finding it takes a tenth of the time from a new process to the first embedding, which does not need it.
+        from importlib.metadata import version
+
+        return self.commit or f"wordllama=={version('wordllama')}"
 
 
 def is_released(name: str) -> bool:
@@ -122,7 +129,7 @@ def fetch(
     if model.embedded and revision is None:
         weights = _wheel_file("weights", RELEASED[DEFAULT_MODEL].weights_file)
         tokenizer = _wheel_file("tokenizers", model.tokenizer_file)
-        return ModelFiles(model, weights, tokenizer, f"wordllama=={version('wordllama')}")
+        return ModelFiles(model, weights, tokenizer)
 
     # Importing the Hub client takes a tenth of a second, which the embedded models need not wait for.
     from wordllama_st.storage.hub import download_file, httpx
