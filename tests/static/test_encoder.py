@@ -28,8 +28,9 @@ from wordllama_st import Codebook, StaticEncoder, build_model
 from wordllama_st.errors import ArgumentError, ModelLoadError, ModelUnavailableError, UnknownModelError
 from wordllama_st.static import pooling, quantize_embeddings
 from wordllama_st.static.formats import model2vec as model2vec_format
-from wordllama_st.static.pooling import mean_vector, sum_rows
+from wordllama_st.static.pooling import mean_vector, mean_vectors
 from wordllama_st.static.table import StaticTable
+from wordllama_st.static.word_cache.plain import Bags
 from wordllama_st.storage.tokenizer import num_token_ids
 
 EMBEDDED = "wordllama-l2-supercat-256"
@@ -303,15 +304,15 @@ def test_the_extension_and_scipy_give_the_same_bits(
     generator = np.random.default_rng(0)
     for dim in (2, 24, 257):
         weight = (100 * generator.standard_normal((100, dim))).astype(dtype)
-        ends = np.array([0, 1, 5, 40, 42, 90], np.int32)
-        columns = generator.integers(0, 100, 90).astype(np.int32)
-        scales = generator.standard_normal(90).astype(np.float32) if is_scaled else None
-        one = StaticTable(weight, encoder().tokenizer, scales=None if scales is None else scales.repeat(2)[:100])
-        compiled, mean = sum_rows(weight, columns, ends, scales), mean_vector(one, columns.tolist())
+        offsets = np.array([0, 1, 1, 5, 40, 42, 42, 298, 555, 1300, 1300])  # empty texts and several segments too
+        ids = generator.integers(0, 100, offsets[-1]).astype(np.int32)
+        scales = generator.standard_normal(100).astype(np.float32) if is_scaled else None
+        table, bags = StaticTable(weight, encoder().tokenizer, scales=scales), Bags(ids, offsets)
+        compiled, mean = mean_vectors(table, bags), mean_vector(table, ids.tolist())
         with monkeypatch.context() as patch:
             patch.setattr(pooling, "kernel", None)
-            np.testing.assert_array_equal(sum_rows(weight, columns, ends, scales), compiled)
-            np.testing.assert_array_equal(mean_vector(one, columns.tolist()), mean)
+            np.testing.assert_array_equal(mean_vectors(table, bags), compiled)
+            np.testing.assert_array_equal(mean_vector(table, ids.tolist()), mean)
 
 
 def test_nothing_heavy_is_imported() -> None:

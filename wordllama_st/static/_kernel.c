@@ -1,8 +1,9 @@
 /* The inner loops of encoding: the look-up of words and the sums of token embeddings.
 
    Each function does what the NumPy code of its module does, to the bit, and most of it without holding the GIL: `cut`
-   for word_cache/tokenizer.py, `find` and `gather` for word_cache/table.py, `sum_rows` and `mean_few` for pooling.py. Where this extension could not be compiled, that code runs. The
-   arguments are C-contiguous arrays whose dtypes and shapes the Python side guarantees; indices are checked there. */
+   for word_cache/tokenizer.py, `find` and `gather` for word_cache/table.py, `mean_rows` and `mean_few` for pooling.py.
+   Where this extension could not be compiled, that code runs. The arguments are C-contiguous arrays whose dtypes and
+   shapes the Python side guarantees; indices are checked there. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -28,11 +29,15 @@
 #define restrict __restrict
 #endif
 
-#define LONGEST 63
+/* Rows of words are of 2, 4, 8 or 16 columns of 8 bytes, each kind in a part of its own. */
+#define PARTS 4
+#define MOST_COLUMNS 16
+#define LONGEST (8 * MOST_COLUMNS - 1)
 #define ABSENT (-2)
 #define PROBES 16
 #define CACHE_LINE 64
-#define MOST_OF_FEW 256
+/* Rows that are summed in float32; and those whose numbers are given as a list, at most. */
+#define SEGMENT 256
 /* Words whose slots are fetched while those before them are compared; and rows likewise. */
 #define WORDS_AHEAD 16
 #define ROWS_AHEAD 4
@@ -63,47 +68,50 @@ static PyObject *cut(PyObject *self, PyObject *args)
     const char *prefix;
     Py_ssize_t prefix_length, padding;
     int cuts_newlines;
-    int64_t *found = NULL;
     (void)self;
     if (!PyArg_ParseTuple(args, "Os#pn", &given, &prefix, &prefix_length, &cuts_newlines, &padding))
         return NULL;
     if (!(texts = PySequence_Fast(given, "texts are a sequence")))
         return NULL;
     Py_ssize_t n = PySequence_Fast_GET_SIZE(texts);
-    if (!(encoded = PyList_New(n)) || !(offsets = PyBytes_FromStringAndSize(NULL, (n + 1) * (Py_ssize_t)sizeof(int64_t))))
+    const char **content = PyMem_Calloc((size_t)n + 1, sizeof(char *));
+    if (!content)
+        PyErr_NoMemory();
+    if (!content || !(encoded = PyList_New(n)) ||
+        !(offsets = PyBytes_FromStringAndSize(NULL, (n + 1) * (Py_ssize_t)sizeof(int64_t))))
         goto done;
     int64_t *offset = (int64_t *)PyBytes_AS_STRING(offsets);
     offset[0] = 0;
     for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *bytes = PyUnicode_AsUTF8String(PySequence_Fast_GET_ITEM(texts, i));
-        if (!bytes)
+        /* A str of ASCII alone is its own UTF-8. The list keeps what is copied later, when other threads run. */
+        PyObject *text = PySequence_Fast_GET_ITEM(texts, i);
+        int is_ascii = PyUnicode_Check(text) && PyUnicode_IS_COMPACT_ASCII(text);
+        PyObject *kept = is_ascii ? Py_NewRef(text) : PyUnicode_AsUTF8String(text);
+        if (!kept)
             goto done;
-        PyList_SET_ITEM(encoded, i, bytes);
-        Py_ssize_t length = PyBytes_GET_SIZE(bytes);
+        PyList_SET_ITEM(encoded, i, kept);
+        Py_ssize_t length = is_ascii ? PyUnicode_GET_LENGTH(kept) : PyBytes_GET_SIZE(kept);
+        content[i] = is_ascii ? (const char *)PyUnicode_DATA(kept) : PyBytes_AS_STRING(kept);
         offset[i + 1] = offset[i] + (length ? prefix_length + length : 0);
     }
-    if (!(buffer = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)offset[n] + padding)))
+    if (!(buffer = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)offset[n] + padding)) ||
+        !(starts = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)((offset[n] + 1) * (int64_t)sizeof(int64_t)))))
         goto done;
     char *to = PyBytes_AS_STRING(buffer);
+    int64_t *found = (int64_t *)PyBytes_AS_STRING(starts), count;
+    Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < n; i++)
         if (offset[i] < offset[i + 1]) {
-            PyObject *bytes = PyList_GET_ITEM(encoded, i);
             memcpy(to + offset[i], prefix, (size_t)prefix_length);
-            memcpy(to + offset[i] + prefix_length, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+            memcpy(to + offset[i] + prefix_length, content[i], (size_t)(offset[i + 1] - offset[i] - prefix_length));
         }
     memset(to + offset[n], 0, (size_t)padding);
-    if (!(found = PyMem_Malloc((size_t)(offset[n] + 1) * sizeof(int64_t)))) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    int64_t count;
-    Py_BEGIN_ALLOW_THREADS
     count = cut_pieces((const unsigned char *)to, offset, n, cuts_newlines, found);
     Py_END_ALLOW_THREADS
-    if ((starts = PyBytes_FromStringAndSize((const char *)found, (Py_ssize_t)count * (Py_ssize_t)sizeof(int64_t))))
+    if (_PyBytes_Resize(&starts, (Py_ssize_t)count * (Py_ssize_t)sizeof(int64_t)) == 0)
         result = PyTuple_Pack(3, buffer, starts, offsets);
 done:
-    PyMem_Free(found);
+    PyMem_Free(content);
     Py_DECREF(texts);
     Py_XDECREF(encoded);
     Py_XDECREF(offsets);
@@ -120,29 +128,48 @@ typedef struct {
 } Part;
 
 typedef struct {
-    uint64_t row[8];
+    uint64_t row[MOST_COLUMNS];
     uint64_t slot;
     int part;
 } Word;
 
-static void read_word(Word *word, const char *text, int64_t length, const uint64_t *multipliers, const Part *parts)
+/* Read the row of a word and return its hash. There is room behind the last word to read whole columns. */
+static inline uint64_t read_row(uint64_t *row, const char *text, int64_t length, int columns,
+                                const uint64_t *multipliers)
 {
-    word->part = length < 16 ? 0 : length < 32 ? 1 : 2;
-    int columns = 2 << word->part;
-    memset(word->row, 0, sizeof(word->row));
-    memcpy(word->row, text, (size_t)length);
-    word->row[columns - 1] |= (uint64_t)length << 56;
-    uint64_t mixed = word->row[0] * multipliers[0];
-    for (int column = 1; column < columns; column++) {
+    uint64_t mixed = 0;
+    for (int column = 0; column < columns; column++) {
+        int64_t left = length - 8 * column;
+        uint64_t read;
+        memcpy(&read, text + 8 * column, sizeof(read));
+        row[column] = left >= 8 ? read : left <= 0 ? 0 : read & (~(uint64_t)0 >> (64 - 8 * left));
+        if (column == columns - 1)
+            row[column] |= (uint64_t)length << 56;
         mixed ^= mixed >> 32;
-        mixed += word->row[column];
+        mixed += row[column];
         mixed *= multipliers[column];
     }
     mixed ^= mixed >> 32;
-    mixed *= multipliers[0];
+    return mixed * multipliers[0];
+}
+
+static void read_word(Word *word, const char *text, int64_t length, const uint64_t *multipliers, const Part *parts)
+{
+    uint64_t mixed;
+    /* Numbers of columns that the compiler knows, so that no loop is left of the most frequent ones. */
+    if (length < 16)
+        word->part = 0, mixed = read_row(word->row, text, length, 2, multipliers);
+    else if (length < 32)
+        word->part = 1, mixed = read_row(word->row, text, length, 4, multipliers);
+    else if (length < 64)
+        word->part = 2, mixed = read_row(word->row, text, length, 8, multipliers);
+    else
+        word->part = 3, mixed = read_row(word->row, text, length, 16, multipliers);
     const Part *part = &parts[word->part];
     word->slot = mixed >> part->shift;
-    PREFETCH(part->keys + word->slot * columns);
+    PREFETCH(part->keys + word->slot * (uint64_t)(2 << word->part));
+    PREFETCH(part->starts + word->slot);
+    PREFETCH(part->counts + word->slot);
 }
 
 static void find_word(const Word *word, const Part *parts, int64_t *start, int64_t *count)
@@ -156,7 +183,10 @@ static void find_word(const Word *word, const Part *parts, int64_t *start, int64
         uint64_t last = LOAD_ACQUIRE(&key[columns - 1]);
         if (last == 0)
             break;
-        if (last == word->row[columns - 1] && memcmp(key, word->row, 8 * (size_t)(columns - 1)) == 0) {
+        uint64_t other = last ^ word->row[columns - 1];
+        for (int column = 0; column < columns - 1; column++)
+            other |= key[column] ^ word->row[column];
+        if (other == 0) {
             *start = part->starts[slot];
             *count = part->counts[slot];
             return;
@@ -189,15 +219,16 @@ static void find_words(const char *text, const int64_t *begins, const int64_t *l
 
 static PyObject *find(PyObject *self, PyObject *args)
 {
-    Py_buffer text, begins, lengths, multipliers, starts, counts, keys[3], part_starts[3], part_counts[3];
+    Py_buffer text, begins, lengths, multipliers, starts, counts, keys[PARTS], part_starts[PARTS], part_counts[PARTS];
     (void)self;
     /* The arrays of the parts are no tuples: the C API overruns its list of buffers in nested ones. */
-    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*y*y*y*y*y*y*w*w*", &text, &begins, &lengths, &multipliers, &keys[0],
-                          &keys[1], &keys[2], &part_starts[0], &part_starts[1], &part_starts[2], &part_counts[0],
-                          &part_counts[1], &part_counts[2], &starts, &counts))
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*y*y*y*y*y*y*y*y*y*w*w*", &text, &begins, &lengths, &multipliers, &keys[0],
+                          &keys[1], &keys[2], &keys[3], &part_starts[0], &part_starts[1], &part_starts[2],
+                          &part_starts[3], &part_counts[0], &part_counts[1], &part_counts[2], &part_counts[3], &starts,
+                          &counts))
         return NULL;
-    Part parts[3];
-    for (int i = 0; i < 3; i++) {
+    Part parts[PARTS];
+    for (int i = 0; i < PARTS; i++) {
         uint64_t slots = (uint64_t)part_starts[i].len / sizeof(int32_t);
         int bits = 0;
         while (((uint64_t)1 << bits) < slots)
@@ -211,7 +242,7 @@ static PyObject *find(PyObject *self, PyObject *args)
     Py_buffer *all[] = {&text, &begins, &lengths, &multipliers, &starts, &counts};
     for (int i = 0; i < 6; i++)
         PyBuffer_Release(all[i]);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < PARTS; i++) {
         PyBuffer_Release(&keys[i]);
         PyBuffer_Release(&part_starts[i]);
         PyBuffer_Release(&part_counts[i]);
@@ -247,80 +278,115 @@ static void prefetch_row(const char *row, int64_t bytes)
         PREFETCH(row + byte);
 }
 
-/* The sums are in the order of the tokens, each rounded to float32 as the ones before it, whatever the processor. */
+/* The sums are in the order of the tokens, each rounded to float32 as the ones before it, whatever the processor.
+   Rows of up to the token `last` may be fetched ahead. */
 EVERY_PROCESSOR
-static void sum_float32(const float *table, int64_t dim, const int32_t *columns, const int32_t *ends, int64_t n,
-                        const float *scales, float *sums)
+static void sum_float32(const float *table, int64_t dim, const int32_t *columns, int64_t token, int64_t end,
+                        int64_t last, const float *scales, float *restrict sum)
 {
-    int64_t last = ends[n];
-    for (int64_t bag = 0; bag < n; bag++) {
-        float *restrict sum = sums + bag * dim;
-        int64_t token = ends[bag], end = ends[bag + 1];
+    for (int64_t j = 0; j < dim; j++)
+        sum[j] = 0;
+    for (; !scales && token + 4 <= end; token += 4) {
+        const float *restrict a = table + columns[token] * dim, *restrict b = table + columns[token + 1] * dim;
+        const float *restrict c = table + columns[token + 2] * dim, *restrict d = table + columns[token + 3] * dim;
+        for (int64_t next = token + 4; next < token + 8 && next < last; next++)
+            prefetch_row((const char *)(table + columns[next] * dim), dim * (int64_t)sizeof(float));
         for (int64_t j = 0; j < dim; j++)
-            sum[j] = 0;
-        for (; !scales && token + 4 <= end; token += 4) {
-            const float *restrict a = table + columns[token] * dim, *restrict b = table + columns[token + 1] * dim;
-            const float *restrict c = table + columns[token + 2] * dim, *restrict d = table + columns[token + 3] * dim;
-            for (int64_t next = token + 4; next < token + 8 && next < last; next++)
-                prefetch_row((const char *)(table + columns[next] * dim), dim * (int64_t)sizeof(float));
-            for (int64_t j = 0; j < dim; j++)
-                sum[j] = (((sum[j] + a[j]) + b[j]) + c[j]) + d[j];
-        }
-        for (; token < end; token++) {
-            const float *restrict row = table + columns[token] * dim;
-            float scale = scales ? scales[token] : 1;
-            if (token + ROWS_AHEAD < last)
-                prefetch_row((const char *)(table + columns[token + ROWS_AHEAD] * dim), dim * (int64_t)sizeof(float));
-            for (int64_t j = 0; j < dim; j++)
-                sum[j] += scale * row[j];
-        }
+            sum[j] = (((sum[j] + a[j]) + b[j]) + c[j]) + d[j];
+    }
+    for (; token < end; token++) {
+        const float *restrict row = table + columns[token] * dim;
+        float scale = scales ? scales[token] : 1;
+        if (token + ROWS_AHEAD < last)
+            prefetch_row((const char *)(table + columns[token + ROWS_AHEAD] * dim), dim * (int64_t)sizeof(float));
+        for (int64_t j = 0; j < dim; j++)
+            sum[j] += scale * row[j];
     }
 }
 
 EVERY_PROCESSOR
-static void sum_int8(const int8_t *table, int64_t dim, const int32_t *columns, const int32_t *ends, int64_t n,
-                     const float *scales, float *sums)
+static void sum_int8(const int8_t *table, int64_t dim, const int32_t *columns, int64_t token, int64_t end, int64_t last,
+                     const float *scales, float *restrict sum)
 {
-    int64_t last = ends[n];
-    for (int64_t bag = 0; bag < n; bag++) {
-        float *restrict sum = sums + bag * dim;
+    for (int64_t j = 0; j < dim; j++)
+        sum[j] = 0;
+    for (; token < end; token++) {
+        const int8_t *restrict row = table + columns[token] * dim;
+        float scale = scales ? scales[token] : 1;
+        if (token + ROWS_AHEAD < last)
+            prefetch_row((const char *)(table + columns[token + ROWS_AHEAD] * dim), dim);
         for (int64_t j = 0; j < dim; j++)
-            sum[j] = 0;
-        for (int64_t token = ends[bag]; token < ends[bag + 1]; token++) {
-            const int8_t *restrict row = table + columns[token] * dim;
-            float scale = scales ? scales[token] : 1;
-            if (token + ROWS_AHEAD < last)
-                prefetch_row((const char *)(table + columns[token + ROWS_AHEAD] * dim), dim);
-            for (int64_t j = 0; j < dim; j++)
-                sum[j] += scale * (float)row[j];
-        }
+            sum[j] += scale * (float)row[j];
     }
 }
 
-static PyObject *sum_rows(PyObject *self, PyObject *args)
+typedef struct {
+    const void *table;
+    int64_t dim;
+    int is_int8;
+    const int32_t *columns;
+    const float *scales;
+} Rows;
+
+static void sum_tokens(const Rows *rows, int64_t token, int64_t end, int64_t last, float *sum)
 {
-    Py_buffer table, columns, ends, sums, scales = {0};
+    if (rows->is_int8)
+        sum_int8(rows->table, rows->dim, rows->columns, token, end, last, rows->scales, sum);
+    else
+        sum_float32(rows->table, rows->dim, rows->columns, token, end, last, rows->scales, sum);
+}
+
+/* Of a bag of more than SEGMENT tokens, the sums of its segments are added in float64; `wide` has room for these. */
+static void mean_bags(const Rows *rows, const int64_t *offsets, int64_t n, double *wide, float *means)
+{
+    int64_t last = offsets[n];
+    for (int64_t bag = 0; bag < n; bag++) {
+        float *restrict mean = means + bag * rows->dim;
+        int64_t token = offsets[bag], end = offsets[bag + 1];
+        float count = (float)(end > token ? end - token : 1);
+        if (end - token <= SEGMENT)
+            sum_tokens(rows, token, end, last, mean);
+        else {
+            for (int64_t j = 0; j < rows->dim; j++)
+                wide[j] = 0;
+            for (; token < end; token += SEGMENT) {
+                sum_tokens(rows, token, end - token < SEGMENT ? end : token + SEGMENT, last, mean);
+                for (int64_t j = 0; j < rows->dim; j++)
+                    wide[j] += mean[j];
+            }
+            for (int64_t j = 0; j < rows->dim; j++)
+                mean[j] = (float)wide[j];
+        }
+        for (int64_t j = 0; j < rows->dim; j++)
+            mean[j] /= count;
+    }
+}
+
+static PyObject *mean_rows(PyObject *self, PyObject *args)
+{
+    Py_buffer table, columns, offsets, means, scales = {0};
     PyObject *maybe_scales;
     Py_ssize_t dim;
     int is_int8;
     (void)self;
-    if (!PyArg_ParseTuple(args, "y*npy*y*Ow*", &table, &dim, &is_int8, &columns, &ends, &maybe_scales, &sums))
+    if (!PyArg_ParseTuple(args, "y*npy*y*Ow*", &table, &dim, &is_int8, &columns, &offsets, &maybe_scales, &means))
         return NULL;
-    if (maybe_scales == Py_None || PyObject_GetBuffer(maybe_scales, &scales, PyBUF_SIMPLE) == 0) {
-        int64_t n = ends.len / (Py_ssize_t)sizeof(int32_t) - 1;
+    double *wide = PyMem_Malloc((size_t)dim * sizeof(double) + 1);
+    if (!wide)
+        PyErr_NoMemory();
+    else if (maybe_scales == Py_None || PyObject_GetBuffer(maybe_scales, &scales, PyBUF_SIMPLE) == 0) {
+        Rows rows = {table.buf, dim, is_int8, columns.buf, scales.buf};
         Py_BEGIN_ALLOW_THREADS
-        if (is_int8)
-            sum_int8(table.buf, dim, columns.buf, ends.buf, n, scales.buf, sums.buf);
-        else
-            sum_float32(table.buf, dim, columns.buf, ends.buf, n, scales.buf, sums.buf);
+        mean_bags(&rows, offsets.buf, offsets.len / (Py_ssize_t)sizeof(int64_t) - 1, wide, means.buf);
         Py_END_ALLOW_THREADS
         if (maybe_scales != Py_None)
             PyBuffer_Release(&scales);
     }
+    PyMem_Free(wide);
     PyBuffer_Release(&table);
     PyBuffer_Release(&columns);
-    PyBuffer_Release(&ends);
-    PyBuffer_Release(&sums);
+    PyBuffer_Release(&offsets);
+    PyBuffer_Release(&means);
     if (PyErr_Occurred())
         return NULL;
     Py_RETURN_NONE;
@@ -332,21 +398,19 @@ static PyObject *mean_few(PyObject *self, PyObject *args)
     Py_buffer table, mean;
     PyObject *ids;
     Py_ssize_t dim;
-    int32_t columns[MOST_OF_FEW];
+    int32_t columns[SEGMENT];
     (void)self;
     if (!PyArg_ParseTuple(args, "y*nO!w*", &table, &dim, &PyList_Type, &ids, &mean))
         return NULL;
-    int32_t ends[2] = {0, (int32_t)PyList_GET_SIZE(ids)};
-    if (ends[1] > MOST_OF_FEW)
+    int64_t offsets[2] = {0, PyList_GET_SIZE(ids)};
+    if (offsets[1] > SEGMENT)
         PyErr_SetString(PyExc_ValueError, "too many rows");
     else
-        for (int32_t i = 0; i < ends[1]; i++)
+        for (Py_ssize_t i = 0; i < offsets[1]; i++)
             columns[i] = (int32_t)PyLong_AsLong(PyList_GET_ITEM(ids, i));
     if (!PyErr_Occurred()) {
-        float *sum = mean.buf;
-        sum_float32(table.buf, dim, columns, ends, 1, NULL, sum);
-        for (Py_ssize_t j = 0; j < dim; j++)
-            sum[j] /= (float)ends[1];
+        Rows rows = {table.buf, dim, 0, columns, NULL};
+        mean_bags(&rows, offsets, 1, NULL, mean.buf);
     }
     PyBuffer_Release(&table);
     PyBuffer_Release(&mean);
@@ -360,7 +424,7 @@ static PyMethodDef functions[] = {
     {"find", find, METH_VARARGS, "Look words up."},
     {"gather", gather, METH_VARARGS, "Put the token ids of words one behind the other."},
     {"mean_few", mean_few, METH_VARARGS, "Compute the mean of at most 256 rows of a table."},
-    {"sum_rows", sum_rows, METH_VARARGS, "Sum rows of a table, each bag's by itself."},
+    {"mean_rows", mean_rows, METH_VARARGS, "Compute the mean of rows of a table, each bag's by itself."},
     {NULL, NULL, 0, NULL},
 };
 

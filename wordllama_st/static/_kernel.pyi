@@ -7,13 +7,13 @@ def cut(texts: Sequence[str], prefix: str, cuts_newlines: bool, padding: int, /)
 def find(text: bytes, /, *arrays: NDArray[Any]) -> None: ...
 def gather(pool: NDArray[Any], starts: NDArray[Any], counts: NDArray[Any], ids: NDArray[Any], /) -> None: ...
 def mean_few(table: NDArray[Any], dim: int, ids: list[int], mean: NDArray[Any], /) -> None: ...
-def sum_rows(
+def mean_rows(
     table: NDArray[Any],
     dim: int,
     is_int8: bool,
     columns: NDArray[Any],
-    ends: NDArray[Any],
+    offsets: NDArray[Any],
     scales: NDArray[Any] | None,
-    sums: NDArray[Any],
+    means: NDArray[Any],
     /,
 ) -> None: ...

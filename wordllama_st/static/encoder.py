@@ -313,7 +313,7 @@ class StaticEncoder:
         def encode_batch(start: int) -> int:
             batch = texts[start : start + batch_size]
             bags = self._plain.bags(batch) if words is None else words.bags(batch)
-            vectors[start : start + len(batch)] = mean_vectors(self._batch_table, bags)
+            mean_vectors(self._batch_table, bags, out=vectors[start : start + len(batch)])
             return len(batch)
 
         from tqdm import tqdm

@@ -11,6 +11,7 @@ from wordllama_st.static import kernel
 from wordllama_st.static.similarity import Vectors
 from wordllama_st.static.table import StaticTable
 from wordllama_st.static.word_cache.plain import Bags
+from wordllama_st.static.word_cache.table import Integers
 
 #: Tokens that are summed in float32. The rounding error of a longer sum would show; it is put together in float64.
 SEGMENT = 256
@@ -18,33 +19,55 @@ SEGMENT = 256
 Indices = npt.NDArray[np.int32]
 
 
-def mean_vectors(table: StaticTable, bags: Bags) -> Vectors:
+def mean_vectors(table: StaticTable, bags: Bags, out: Vectors | None = None) -> Vectors:
     """Compute the mean of each text's token embeddings, [B, d]; zeros for a text without tokens.
 
     Args:
         table: The model. Of a float16 table, the rows that occur are cast once.
         bags: The token ids.
+        out: Where to write the means, C-contiguous float32 [B, d]; None makes an array.
     """
-    counts = np.diff(bags.offsets)
-    segments = -(-counts // SEGMENT)
-    firsts = np.concatenate([[0], segments.cumsum()])
-    within = np.arange(firsts[-1]) - np.repeat(firsts[:-1], segments)
-    ends = np.append(np.repeat(bags.offsets[:-1], segments) + SEGMENT * within, bags.offsets[-1])
-
     columns, scales = _columns_and_scales(table, bags.ids)
     weight = table.weight
     if weight.dtype == np.float16:
         weight, columns = _cast_used_rows(weight, columns)
-    sums = sum_rows(weight, columns, ends.astype(np.int32), scales)
-    if len(sums) == len(counts) == np.count_nonzero(counts):
-        means = sums
+    means = np.empty((len(bags.offsets) - 1, table.dim), np.float32) if out is None else out
+    if kernel is not None:
+        is_int8 = weight.dtype == np.int8
+        kernel.mean_rows(np.ascontiguousarray(weight), table.dim, is_int8, columns, bags.offsets, scales, means)
     else:
-        means = np.zeros((len(counts), table.dim), dtype=np.float32)
-        means[segments == 1] = sums[firsts[:-1][segments == 1]]
-        for index in np.flatnonzero(segments > 1).tolist():
-            means[index] = sums[firsts[index] : firsts[index + 1]].sum(axis=0, dtype=np.float64)
-    means /= counts.clip(1)[:, np.newaxis].astype(np.float32)
+        _mean_rows(weight, columns, bags.offsets, scales, means)
     return means
+
+
+def _mean_rows(
+    weight: npt.NDArray[Any], columns: Indices, offsets: Integers, scales: Vectors | None, means: Vectors
+) -> None:
+    """Compute the mean of some rows of a table for each bag.
+
+    Args:
+        weight: The table [R, d], float32 or int8.
+        columns: The row of each token, [n].
+        offsets: Where in these each bag begins, and where the last one ends, [B + 1].
+        scales: What each row is multiplied by, [n]; 1 if None.
+        means: Where to write them, [B, d].
+    """
+    from scipy.sparse import csr_array
+
+    counts = np.diff(offsets)
+    segments = -(-counts // SEGMENT)
+    firsts = np.concatenate([[0], segments.cumsum()])
+    within = np.arange(firsts[-1]) - np.repeat(firsts[:-1], segments)
+    ends = np.append(np.repeat(offsets[:-1], segments) + SEGMENT * within, offsets[-1])
+    # A product with a sparse matrix, with a row for each segment and a column for each row of the table.
+    ones = np.ones(len(columns), np.float32) if scales is None else scales
+    matrix = csr_array((ones, columns, ends.astype(np.int32)), shape=(len(ends) - 1, len(weight)))
+    sums = matrix @ weight.astype(np.float32, copy=False)
+    means[segments == 0] = 0
+    means[segments == 1] = sums[firsts[:-1][segments == 1]]
+    for index in np.flatnonzero(segments > 1).tolist():
+        means[index] = sums[firsts[index] : firsts[index + 1]].sum(axis=0, dtype=np.float64)
+    means /= counts.clip(1)[:, np.newaxis].astype(np.float32)
 
 
 def _columns_and_scales(table: StaticTable, ids: Indices) -> tuple[Indices, Vectors | None]:
@@ -64,47 +87,16 @@ def _cast_used_rows(weight: npt.NDArray[np.float16], columns: Indices) -> tuple[
 
 def mean_vector(table: StaticTable, ids: list[int]) -> Vectors:
     """Compute the mean of one text's token embeddings, [d]."""
-    if len(ids) > SEGMENT:
-        bags = Bags(np.array(ids, np.int32), np.array([0, len(ids)]))
-        long_mean: Vectors = mean_vectors(table, bags)[0]
-        return long_mean
     if not ids:
         return np.zeros(table.dim, np.float32)
-    weight, mean = table.weight, np.empty(table.dim, np.float32)
+    weight, few = table.weight, len(ids) <= SEGMENT
     # The kernel takes rows that lie end to end; to copy a table for the sake of one text takes longer than the text.
-    if kernel is None or weight.dtype == np.float16 or not weight.flags.c_contiguous:
-        np.add.reduce(table.rows(ids), axis=0, out=mean)
-    elif weight.dtype == np.float32 and table.mapping is None and table.scales is None:
+    if few and (kernel is None or weight.dtype == np.float16 or not weight.flags.c_contiguous):
+        mean: Vectors = np.add.reduce(table.rows(ids), axis=0)
+        mean /= len(ids)
+    elif few and weight.dtype == np.float32 and table.mapping is None and table.scales is None:
+        mean = np.empty(table.dim, np.float32)
         kernel.mean_few(weight, table.dim, ids, mean)
-        return mean
     else:
-        columns, scales = _columns_and_scales(table, np.array(ids, np.int32))
-        mean = sum_rows(weight, columns, np.array([0, len(ids)], np.int32), scales)[0]
-    mean /= len(ids)
+        mean = mean_vectors(table, Bags(np.array(ids, np.int32), np.array([0, len(ids)])))[0]
     return mean
-
-
-def sum_rows(weight: npt.NDArray[Any], columns: Indices, ends: Indices, scales: Vectors | None) -> Vectors:
-    """Sum rows of a table, those of each bag in their order, in float32.
-
-    Args:
-        weight: The table [R, d], float32 or int8.
-        columns: The row of each token, [n].
-        ends: Where in these each bag begins, and where the last one ends, [B + 1]; no bag is empty.
-        scales: What each row is multiplied by, [n]; 1 if None.
-
-    Returns:
-        float32 [B, d].
-    """
-    if kernel is not None:
-        sums = np.empty((len(ends) - 1, weight.shape[1]), np.float32)
-        is_int8 = weight.dtype == np.int8
-        kernel.sum_rows(np.ascontiguousarray(weight), weight.shape[1], is_int8, columns, ends, scales, sums)
-        return sums
-    from scipy.sparse import csr_array
-
-    # A product with a sparse matrix, with a row for each bag and a column for each row of the table.
-    ones = np.ones(len(columns), np.float32) if scales is None else scales
-    matrix = csr_array((ones, columns, ends), shape=(len(ends) - 1, len(weight)))
-    product: Vectors = matrix @ weight.astype(np.float32, copy=False)
-    return product

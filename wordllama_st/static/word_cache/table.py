@@ -2,7 +2,7 @@
 
 Words lie end to end in one buffer of UTF-8 bytes. Each is read as a row of 64-bit numbers, cut off behind its last
 byte, with its length in the last byte of the row: two words have the same row if and only if they are the same word,
-so a look-up that finds one has compared all of it. Rows are of 16, 32 or 64 bytes; a longer word is not kept.
+so a look-up that finds one has compared all of it. Rows are of 16, 32, 64 or 128 bytes; a longer word is not kept.
 
 The table grows by doubling and never beyond its limit. Readers take no lock. They see a word or do not, and what they
 see is complete: a slot's content is written before the key that makes it found, and what grows is replaced as a whole.
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from wordllama_st.static import kernel
 
 #: Bytes of a row, by which words are sorted into the parts of the table, and of the longest word that has one.
-WIDTHS = (16, 32, 64)
+WIDTHS = (16, 32, 64, 128)
 LONGEST = WIDTHS[-1] - 1
 #: What a word has for its count of tokens if it must not be looked up, and if it is not in the table.
 NOT_ALONE, ABSENT = -1, -2
