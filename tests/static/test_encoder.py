@@ -6,18 +6,15 @@ other runtimes' classes; that neither torch nor sentence-transformers is importe
 
 from __future__ import annotations
 
-import copy
-import pickle
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from encoders import EMBEDDED, TEXTS, encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
@@ -32,21 +29,6 @@ from wordllama_st.static.pooling import mean_vector, mean_vectors
 from wordllama_st.static.table import StaticTable
 from wordllama_st.static.word_cache.plain import Bags
 from wordllama_st.storage.tokenizer import num_token_ids
-
-EMBEDDED = "wordllama-l2-supercat-256"
-#: More than the few that are encoded one by one, short and long, and nothing.
-TEXTS = [*CORPUS, "", " ", "one", "two words", "a\nb", "x" * 300, " ".join(CORPUS * 8)]
-
-
-@cache
-def encoder(kind: str = "llama2", **options: object) -> StaticEncoder:
-    """One for all tests, which has seen enough to look words up."""
-    tokenizer = KINDS[kind]()
-    weight = np.random.default_rng(0).standard_normal((num_token_ids(tokenizer), 32)).astype(np.float32)
-    made = StaticEncoder(StaticTable(weight, tokenizer), **options)  # type: ignore[arg-type]
-    made.encode([" ".join(CORPUS * 10)] * 20)
-    assert made._words is not None
-    return made
 
 
 def exact(encoder: StaticEncoder, text: str) -> npt.NDArray[np.float64]:
@@ -246,33 +228,6 @@ def test_a_stream_is_encoded_as_it_comes() -> None:
         next(made.encode_stream(TEXTS, precision="int8"))
 
 
-@pytest.mark.parametrize("word_memory", [0, 2**16, 2**24])
-def test_memory_for_words_changes_nothing_but_speed(word_memory: int) -> None:
-    made = StaticEncoder(encoder().table, word_memory=word_memory)
-    for _ in range(3):
-        np.testing.assert_array_equal(made.encode(TEXTS * 20), encoder().encode(TEXTS * 20))
-    np.testing.assert_array_equal(made.encode("x y z"), encoder().encode("x y z"))
-
-
-def test_many_threads_get_what_one_gets() -> None:
-    made = StaticEncoder(encoder().table, word_memory=2**18)
-    texts = [f"{text} {number}" for number in range(150) for text in TEXTS[:12]]
-    expected = encoder().encode(texts)
-    np.testing.assert_array_equal(made.encode(texts, batch_size=64, num_threads=None), expected)
-    faults = []
-
-    def work() -> None:
-        if not np.array_equal(made.encode(texts, batch_size=97), expected):
-            faults.append(1)
-
-    threads = [threading.Thread(target=work) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not faults
-
-
 def test_token_vectors_are_those_the_mean_is_of() -> None:
     made = encoder()
     tokens, ids, vectors = made.token_vectors("the lazy dog")
@@ -287,12 +242,6 @@ def test_truncated_from_the_start() -> None:
     whole = StaticEncoder.from_pretrained(EMBEDDED)
     np.testing.assert_allclose(made.encode(TEXTS), whole.encode(TEXTS, truncate_dim=64), atol=1e-6)
     np.testing.assert_allclose(whole.encode(TEXTS[0])[:64], made.encode(TEXTS[0]), atol=1e-6)
-
-
-def test_an_encoder_can_be_copied_and_sent_to_another_process() -> None:
-    made = encoder()
-    for other in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
-        np.testing.assert_array_equal(other.encode(TEXTS), made.encode(TEXTS))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from wordllama_st.static.pooling import mean_vector, mean_vectors
 from wordllama_st.static.precision import Precision, check_precision, quantize_embeddings
 from wordllama_st.static.similarity import Vectors, normalized, similarity_function
 from wordllama_st.static.table import DTYPES, StaticTable
+from wordllama_st.static.texts import check_characters, checked_texts
 from wordllama_st.static.word_cache.plain import PlainTokenizer
 from wordllama_st.static.word_cache.tokenizer import LONG_TEXT, WordTokenizer
 
@@ -41,6 +42,16 @@ _FEW = 8
 _WORTH_IT = 100_000
 
 Dtype = Literal["float32", "float16", "int8"]
+T = TypeVar("T")
+
+
+class _Cached(cached_property[T]):
+    """A cached property without the lock that it has before Python 3.12, which a forked process may find locked."""
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        if instance is None:
+            return self
+        return instance.__dict__.setdefault(self.attrname, self.func(instance))
 
 
 class TokenVectors(NamedTuple):
@@ -178,7 +189,7 @@ class StaticEncoder:
         if batch_size < 1:
             raise ArgumentError(f"A batch has one text at least, not {batch_size}.")
         front = self.table.prompt_text(prompt_name) if prompt is None else prompt
-        texts = [sentences] if isinstance(sentences, str) else _checked_texts(sentences)
+        texts = [sentences] if isinstance(sentences, str) else checked_texts(sentences)
         texts = [front + text for text in texts] if front else texts
         try:
             if isinstance(sentences, str) and len(texts[0]) <= LONG_TEXT:
@@ -187,7 +198,7 @@ class StaticEncoder:
                 embeddings = self._encode(texts, batch_size, show_progress_bar, num_threads)
                 embeddings = embeddings[0] if isinstance(sentences, str) else embeddings
         except (UnicodeEncodeError, TypeError):
-            _check_characters(texts)
+            check_characters(texts)
             raise
         embeddings = normalized(embeddings) if self.table.normalize else embeddings
         is_cut = truncate_dim is not None and truncate_dim < self.dim
@@ -215,13 +226,12 @@ class StaticEncoder:
             raise ArgumentError(f"A stream has no ranges for {options['precision']}; quantize_embeddings takes some.")
         texts, position = iter(sentences), 0
         while batch := list(islice(texts, batch_size)):
-            yield from self.encode(_checked_texts(batch, position), batch_size=batch_size, **options)
+            yield from self.encode(checked_texts(batch, position), batch_size=batch_size, **options)
             position += len(batch)
 
     def tokenize(self, text: str) -> list[int]:
         """Return the token ids of a text, those of the tokenizer; ArgumentError if it is not a str."""
-        (text,) = _checked_texts([text])
-        return self._ids(text)
+        return self._ids(*checked_texts([text]))
 
     def token_vectors(self, text: str) -> TokenVectors:
         """Return the tokens of a text and their embeddings, whose mean is the text's; errors as :meth:`tokenize`."""
@@ -275,20 +285,20 @@ class StaticEncoder:
     def __repr__(self) -> str:
         return f"StaticEncoder([{self.table.num_tokens}, {self.dim}] {self.table.weight.dtype})"
 
-    @cached_property
+    @_Cached
     def _batch_table(self) -> StaticTable:
         """The table that many texts are encoded with, in float32 unless it is meant to be small."""
         table = self.table
-        small = table.mapping is not None or table.weight.dtype == np.int8
-        if self._dtype in ("float16", "int8") or (self._dtype is None and small):
+        is_small = table.mapping is not None or table.weight.dtype == np.int8
+        if self._dtype in ("float16", "int8") or (self._dtype is None and is_small):
             return table
         return replace(table, weight=np.ascontiguousarray(table.expanded()), mapping=None, scales=None)
 
-    @cached_property
+    @_Cached
     def _plain(self) -> PlainTokenizer:
         return PlainTokenizer(self.tokenizer)
 
-    @cached_property
+    @_Cached
     def _words(self) -> WordTokenizer | None:
         return WordTokenizer.for_tokenizer(self._plain, self.word_memory)
 
@@ -321,29 +331,10 @@ class StaticEncoder:
         starts = range(0, len(texts), batch_size)
         threads = min(len(starts), num_threads or os.cpu_count() or 1) or 1  # no texts, no batches
         show = logger.isEnabledFor(logging.INFO) if show is None else show
-        bar = tqdm(desc="Encoding", total=len(texts), unit=" texts", disable=not show)
+        # A bar that is not shown would still take tqdm's lock, which a forked process may find locked.
+        bar: Any = tqdm(desc="Encoding", total=len(texts), unit=" texts") if show else nullcontext()
         with bar, ThreadPoolExecutor(threads) as pool:
             for count in (map if threads == 1 else pool.map)(encode_batch, starts):
-                bar.update(count)
+                if show:
+                    bar.update(count)
         return vectors
-
-
-def _checked_texts(texts: Iterable[str], position: int = 0) -> list[str]:
-    """Return texts as a list, if all are str; ``position`` is the index of the first one, for the error."""
-    if isinstance(texts, (bytes, bytearray)) or not isinstance(texts, Iterable):
-        raise ArgumentError(f"A text is a str, and texts are an iterable of them; this is {type(texts).__name__}.")
-    texts = texts if isinstance(texts, list) else list(texts)
-    for index, text in enumerate(texts, position):
-        if not isinstance(text, str):
-            raise ArgumentError(f"Text {index} is {type(text).__name__}, not str: {str(text)[:40]!r}.")
-    return texts
-
-
-def _check_characters(texts: Sequence[str]) -> None:
-    """Name the text that has a lone surrogate, which no tokenizer takes."""
-    for index, text in enumerate(texts):
-        if half := re.search(r"[\ud800-\udfff]", text):
-            raise ArgumentError(
-                f"Text {index} has half of a surrogate pair, {half[0]!r}, at character {half.start()}, which stands "
-                f"for nothing. Decode it anew, or with text.encode('utf-8', 'replace')."
-            )

@@ -10,11 +10,13 @@ tokenizers, as is every kind that gigatoken refuses, and one that differs on a p
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,31 @@ from wordllama_st.static.word_cache.table import Integers
 from wordllama_st.storage.tokenizer import is_panic
 
 logger = logging.getLogger(__name__)
+
+
+class Locking(Protocol):
+    """What has a lock."""
+
+    def renew_lock(self) -> None:
+        """Replace the lock by a new one."""
+
+
+#: What has a lock, in this process.
+_locking: WeakSet[Locking] = WeakSet()
+
+
+def renew_lock_in_forks(owner: Locking) -> None:
+    """Have a lock replaced in forked processes: a thread that held it when the process was forked is not there."""
+    _locking.add(owner)
+
+
+def _renew_locks() -> None:
+    for owner in list(_locking):
+        owner.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_renew_locks)
 
 #: Characters after which gigatoken is worth its import.
 WORTH_LOADING = 2**21
@@ -55,10 +82,15 @@ class PlainTokenizer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self._lock = Lock()  # gigatoken's tokenizers are for one thread at a time
         self._characters = 0
-        self._gigatoken: Any = None
         self._may_load = True
+        self.renew_lock()
+        renew_lock_in_forks(self)
+
+    def renew_lock(self) -> None:
+        """Begin with a lock of one's own, and with a gigatoken that no other thread is in the middle of."""
+        self._lock = Lock()  # gigatoken's tokenizers are for one thread at a time
+        self._gigatoken: Any = None
 
     def ids(self, text: str) -> list[int]:
         """Tokenize a text; errors as :meth:`bags`."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wordllama_st.static import kernel
-from wordllama_st.static.word_cache.plain import Bags, PlainTokenizer
+from wordllama_st.static.word_cache.plain import Bags, PlainTokenizer, renew_lock_in_forks
 from wordllama_st.static.word_cache.rules import PROBES, WordRules, infer_word_rules
 from wordllama_st.static.word_cache.table import (
     ABSENT,
@@ -60,12 +60,17 @@ class WordTokenizer:
         self.max_bytes = max_bytes
         self._pieces = rules.pieces
         self._newline_tokens = len(plain.ids("\n")) if rules.cuts_newlines else 0
-        self._lock = Lock()
         self._mostly_new_batches = 0
         self._table = WordTable(int(max_bytes * (1 - _DICTIONARY_SHARE)))
         #: For single texts, where arrays are slower. A piece that does not stand alone has None.
         self._dictionary: dict[str, list[int] | None] = {}
         self._dictionary_bytes = 0
+        self.renew_lock()
+        renew_lock_in_forks(self)
+
+    def renew_lock(self) -> None:
+        """Begin with a lock of one's own, under which pieces are added."""
+        self._lock = Lock()
 
     @classmethod
     def for_tokenizer(cls, plain: PlainTokenizer, max_bytes: int) -> WordTokenizer | None:
