@@ -53,7 +53,7 @@ quality: $(INSTALLED)
 # Every version that users have, each in an environment of its own: all, those named as `make matrix ONLY="st-3.2 oldest"`,
 # or two quick ones by `make matrix SHORT=1`. All of them take 20 GB. Needs Python 3.11.
 matrix: $(INSTALLED)
-	$(BIN)/python reliability/matrix.py $(if $(SHORT),--short) $(ONLY)
+	$(BIN)/python reliability/matrix/matrix.py $(if $(SHORT),--short) $(ONLY)
 
 # The example that needs Java, and a package of a third of a gigabyte that nothing else here needs.
 examples: $(INSTALLED)

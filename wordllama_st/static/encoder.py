@@ -66,8 +66,8 @@ class StaticEncoder:
     """A static model at run time: it gives the embeddings of the stock ``SentenceTransformer``, without torch.
 
     A text's embedding is the mean of its tokens' embeddings. Where :mod:`wordllama_st.static.word_cache.rules` allow
-    it, words that were seen before are looked up instead of tokenized. Threads and forked processes can share an encoder.
-    A text's embedding is the same to the bit whatever its batch, the threads and the state of the look-up.
+    it, words that were seen before are looked up instead of tokenized. Threads and forked processes can share an
+    encoder. A text's embedding is the same to the bit whatever its batch, the threads and the state of the look-up.
 
     Args:
         table: The model.

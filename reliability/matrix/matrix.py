@@ -1,6 +1,6 @@
 """Every version that users have: a table of environments, each with what was checked in it.
 
-    python reliability/matrix.py [ENVIRONMENT ...] [--short]
+    python reliability/matrix/matrix.py [ENVIRONMENT ...] [--short]
 
 Without names, all of them. Each is a fresh virtual environment in .venv-matrix/, kept for the next run until what it
 is made from changes; `make clean` removes them, and the newest versions are then looked up again. They take 20 GB.
@@ -20,9 +20,9 @@ from subprocess import CalledProcessError
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from matrix_environments import Environment, build_wheels, make, run
+from environments import Environment, build_wheels, make, run
 
-CHECKS = Path(__file__).with_name("matrix_checks.py")
+CHECKS = Path(__file__).with_name("checks.py")
 TRAINING = ("sentence-transformers", "transformers", "datasets", "accelerate")
 EXTRAS = "train,fast,ray,gguf,plot,documents,sentencepiece"
 ENVIRONMENTS = (

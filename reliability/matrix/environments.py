@@ -18,7 +18,7 @@ import tomllib
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DIRECTORY = ROOT / ".venv-matrix"
 #: How much of what a failed process printed is shown.
 LINES = 20
@@ -34,7 +34,7 @@ class Environment(NamedTuple):
     """A virtual environment, and what its interpreter checks.
 
     Attributes:
-        checks: Functions of matrix_checks.py.
+        checks: Functions of checks.py.
         packages: What pip is told to install.
         oldest: Names of packages to hold at the lower bounds of the pyproject.toml files; ``*`` for all of them. The
             others are the newest that constraints.txt and the packages themselves allow.

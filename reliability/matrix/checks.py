@@ -1,6 +1,6 @@
 """What is checked in each environment of matrix.py, by the interpreter of that environment.
 
-    python matrix_checks.py CHECK REFERENCE
+    python checks.py CHECK REFERENCE
 
 REFERENCE is a directory that ``write_reference`` filled with the newest versions. A check raises an error, or returns
 the largest difference between vectors that should be equal. What it writes goes into the current directory.
