@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason, require
+from wordllama_st.room import naming_full_disk
 
 if TYPE_CHECKING:
     import torch
@@ -102,7 +103,8 @@ def _build(fields: dict[str, Any], checkpoint: Path) -> Any:
     import transformers
 
     with tempfile.TemporaryDirectory() as directory:
-        (Path(directory) / "config.json").write_text(json.dumps(fields), encoding="utf-8")
+        with naming_full_disk():
+            (Path(directory) / "config.json").write_text(json.dumps(fields), encoding="utf-8")
         try:
             config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False)
         except Exception as error:
