@@ -74,12 +74,13 @@ def import_modules(names: Sequence[str]) -> None:
             importlib.import_module(name)
 
 
-def run_fresh(arguments: Sequence[str]) -> int:
-    """Run a command to its end in a process that shares nothing with this one; return its exit code."""
+def run_fresh(arguments: Sequence[str]) -> tuple[int, str]:
+    """Run a command to its end in a process that shares nothing with this one; return its exit code and its errors."""
     program = "import sys, children; children.make_small(); from wordllama_st.cli.main import main; sys.exit(main())"
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.DEVNULL).returncode
+    run = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    return run.returncode, run.stderr
 
 
 class Child:

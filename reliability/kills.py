@@ -1,6 +1,6 @@
 """Kill commands at random points, fill their disk, and start them twice at once; nothing may be lost by it.
 
-    python reliability/kills.py [--count 500] [--seed N] [--only COMMAND ...] [--round N] [--kills-alone]
+    python reliability/kills.py [--count 500] [--seed N] [--only COMMAND ...] [--round N] [--short]
 
 Half of the kills (SIGKILL) come at a random time of the run, the other half just before a random one of the calls that
 change the file system. After each, what has its final name must be whole, and whatever else is there must be known as a
@@ -37,7 +37,12 @@ from trial import Place, Tally, Trial
 
 #: Trials of each kind with each command, beside the kills.
 OTHERS = 4
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "0"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "0",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 
 
 def main() -> int:
@@ -47,7 +52,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: another each time")
     parser.add_argument("--only", nargs="+", metavar="COMMAND", help="extract, train and so on")
     parser.add_argument("--round", type=int, metavar="N", help="this round of kills alone, to repeat it")
-    parser.add_argument("--kills-alone", action="store_true", help="neither full disks nor two processes at once")
+    parser.add_argument("--short", action="store_true", help="kills alone, compared with a run in a child as well")
     options = parser.parse_args()
     started, total = time.monotonic(), Tally()
     with _prepared() as place:
@@ -58,12 +63,12 @@ def main() -> int:
         ]
         print(f"{f'seed {options.seed}':<16}{Tally.header()}", flush=True)
         for number, command in enumerate(commands):
-            trial = Trial(command, place, options.seed)
+            trial = Trial(command, place, options.seed, compares_fresh=not options.short)
             if options.round is not None:
                 trial.attempt(f"round {options.round}", play_kills)
             else:
                 share = options.count // len(commands) + (number < options.count % len(commands))
-                _play(trial, share, kills_alone=options.kills_alone)
+                _play(trial, share, short=options.short)
             print(f"{command.name:<16}{trial.tally}", flush=True)
             total.add(trial.tally)
         print(f"{'total':<16}{total}\n{time.monotonic() - started:.0f} s")
@@ -72,13 +77,13 @@ def main() -> int:
     return 1 if total.failed else 0
 
 
-def _play(trial: Trial, kills: int, *, kills_alone: bool) -> None:
+def _play(trial: Trial, kills: int, *, short: bool) -> None:
     """Play rounds until so many kills have landed, then the other trials."""
     number = 0
     while trial.tally.kills < kills:
         trial.attempt(f"round {number}", play_kills)
         number += 1
-    if kills_alone:
+    if short:
         return
     plays = {"file size": play_file_size, "two with one output": play_same_output}
     if can_mount():
@@ -97,10 +102,12 @@ def _prepared() -> Iterator[Place]:
     place, hub = Place(folder), HubServer({})
     os.environ.update(ENVIRONMENT, HF_HOME=str(place.hub), HF_ENDPOINT=hub.url, TMPDIR=str(place.temporary))
     tempfile.tempdir = None  # is read again
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that disks are unmounted
     children.make_small()
     hub.files.update(make_inputs(place.inputs))
     server = os.fork()
     if server == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # which would tell of clients that are killed
         with hub:
             signal.pause()
     try:

@@ -80,6 +80,7 @@ class Trial:
         command: The command.
         place: Where it runs.
         seed: Of all trials.
+        compares_fresh: Whether to compare a run in a process that shares nothing with this one, too.
 
     Attributes:
         tally: What has been counted.
@@ -88,7 +89,7 @@ class Trial:
         largest: The size of the largest file that it leaves, in bytes; and ``size``, that of all of them.
     """
 
-    def __init__(self, command: Command, place: Place, seed: int) -> None:
+    def __init__(self, command: Command, place: Place, seed: int, *, compares_fresh: bool) -> None:
         self.command, self.place, self._seed = command, place, seed
         self.tally = Tally()
         self._run_undisturbed()  # and import what it needs, which takes time
@@ -99,11 +100,8 @@ class Trial:
         for name in command.outputs:
             children.call(check_loads, place.out / name)
         self._keep_old()
-        place.clear()
-        if children.run_fresh(command.arguments):
-            raise Fault(f"{command.name} fails in a process of its own")
-        if faults := self.outputs.faults_of_end(place.hub):
-            raise Fault(f"a process of its own gives another result: {'; '.join(faults)}")
+        if compares_fresh:
+            self._compare_fresh()
 
     def _run_undisturbed(self) -> Outcome:
         self.place.clear()
@@ -112,6 +110,15 @@ class Trial:
             raise Fault(f"{self.command.name} fails: {outcome.output}")
         children.import_modules(outcome.imported)
         return outcome
+
+    def _compare_fresh(self) -> None:
+        """Run the command in a process of its own, with other hashes and random states."""
+        self.place.clear()
+        code, errors = children.run_fresh(self.command.arguments)
+        if code:
+            raise Fault(f"{self.command.name} fails in a process of its own: {errors}")
+        if faults := self.outputs.faults_of_end(self.place.hub):
+            raise Fault(f"a process of its own gives another result: {'; '.join(faults)}")
 
     def _keep_old(self) -> None:
         """Make older outputs of the new ones: the same, with an empty line in some files."""
