@@ -14,8 +14,9 @@ from wordllama_st.errors import OutputError, WordLlamaSTError, reason
 
 #: The errors of a disk that is full, a quota, and a limit on the size of files.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-#: How libraries in Rust tell the number of an error.
+#: How libraries in Rust tell the number of an error; and what NumPy says of a file that takes no more, without one.
 _find_number = re.compile(r"\(os error (\d+)\)").search
+_is_short_write = re.compile(r"\d+ requested and \d+ written").fullmatch
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def naming_full_disk(path: Path | None = None) -> Iterator[None]:
     except Exception as error:  # tokenizers raises a bare one
         number = _find_number(str(error))
         found = int(number[1]) if number else getattr(error, "errno", None)
-        if isinstance(error, WordLlamaSTError) or found not in _NO_ROOM:
+        if isinstance(error, WordLlamaSTError) or not (found in _NO_ROOM or _is_short_write(str(error))):
             raise
         raise OutputError(
             f"{path or tempfile.gettempdir()} cannot be written: {reason(error)}. Make room and run again; what is "
