@@ -9,7 +9,7 @@ INTEGRATIONS := integrations/langchain integrations/llama-index
 IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/python -m pip install --constraint constraints.txt
 
-.PHONY: install demo test fuzz bench quality matrix examples docs lint clean
+.PHONY: install demo test fuzz kill load matrix bench quality examples docs lint clean
 
 install: $(INSTALLED)
 
@@ -33,6 +33,15 @@ test: $(INSTALLED)
 SECONDS ?= 600
 fuzz: $(INSTALLED)
 	$(BIN)/python tests/codebook/fuzzing.py $(SECONDS)
+
+# Kills of the commands that write, at random points; as `make kill COUNT=5000`. With root, small disks as well.
+COUNT ?= 500
+kill: $(INSTALLED)
+	$(BIN)/python reliability/kills/kills.py --count $(COUNT)
+
+# A minute of 64 threads and one of 64 tasks, other processes, interrupted calls, ten million texts: a quarter of an hour.
+load: $(INSTALLED)
+	$(BIN)/python reliability/load.py
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/import_time.py

@@ -209,6 +209,16 @@ def test_a_dim_that_the_model_lacks_is_refused(dim: int | list[int], codebook: C
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_kill_left_of_a_later_dim_is_removed_though_the_first_is_there(
+    codebook: Codebook, tmp_path: Path
+) -> None:
+    bake(trained(codebook), tmp_path / "static-16", dim=16)
+    (tmp_path / ".static-8.abcdefgh.partial").mkdir()
+    with pytest.raises(OutputExistsError, match="static-16 already exists"):
+        bake_dims(trained(codebook), tmp_path / "static", [16, 8])
+    assert [path.name for path in tmp_path.iterdir()] == ["static-16"]
+
+
 def test_a_diverged_model_is_refused(codebook: Codebook, tmp_path: Path) -> None:
     model = trained(codebook)
     with torch.no_grad():

@@ -137,7 +137,7 @@ def _bake(
     for dim in dims:
         if not 1 <= dim <= width:
             raise BakeError(f"The model's embeddings have {width} dimensions; they cannot be truncated to {dim}.")
-    for path in (paths or {}).values():
+    for path in reversed((paths or {}).values()):  # where a run was killed at one, those before it are there
         check_output(path, overwrite=overwrite)
 
     core = [copy.deepcopy(module).float().eval() for module in modules]

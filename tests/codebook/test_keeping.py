@@ -224,7 +224,7 @@ def test_a_process_killed_while_it_writes_leaves_the_old_codebook(
     large = save_zeros(ROWS, 684_000, large_path / "checkpoint", tokenizer)  # 410 MB
     with subprocess.Popen([sys.executable, "-c", _SAVE, large, output, "0", "0"]) as process:
         while process.poll() is None:
-            if any(path.stat().st_size > 2**20 for path in output.parent.glob(".*.partial/codebook/.*.partial")):
+            if any(path.stat().st_size > 2**20 for path in output.parent.glob(".*.partial/codebook/.*.partial/*")):
                 process.kill()
                 break
             time.sleep(0.001)

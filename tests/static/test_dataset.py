@@ -31,7 +31,7 @@ from wordllama_st import encode_dataset
 from wordllama_st.cli.main import main
 from wordllama_st.errors import DatasetError, OutputExistsError
 from wordllama_st.static import quantize_embeddings
-from wordllama_st.static.dataset import EmbedTexts
+from wordllama_st.static.dataset import EmbedTexts, encode
 
 
 def test_all_formats_are_read_in_order_with_their_columns(tmp_path: Path) -> None:
@@ -234,6 +234,25 @@ def test_a_directory_becomes_one_numpy_file_when_all_parts_are_there(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "vectors.npy"]
     with pytest.raises(OutputExistsError, match=r"vectors\.npy already exists"):
         encode_dataset(ENCODER, source, out)
+
+
+def test_the_parts_of_a_finished_file_are_removed_where_a_kill_left_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = write_parquet(tmp_path / "texts.parquet", 250), tmp_path / "vectors.npy"
+    parts = tmp_path / ".vectors.npy.parts"
+    with monkeypatch.context() as patch:
+        patch.setattr(encode, "discard", lambda *args: None)  # as for a process that is killed before it
+        encode_dataset(ENCODER, source, out)
+    assert parts.is_dir()
+    os.utime(out, ns=(0, 0))  # older, as one that these parts are to replace
+    with pytest.raises(OutputExistsError, match="already exists"):
+        encode_dataset(ENCODER, source, out)
+    assert parts.is_dir()
+    os.utime(out)
+    with pytest.raises(OutputExistsError, match="already exists"):
+        encode_dataset(ENCODER, source, out)
+    assert sorted(os.listdir(tmp_path)) == ["texts.parquet", "vectors.npy"]
 
 
 def test_one_column_is_kept_beside_the_embedding(tmp_path: Path) -> None:

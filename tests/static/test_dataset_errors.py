@@ -104,7 +104,7 @@ def test_a_full_disk_leaves_the_finished_parts(tmp_path: Path) -> None:
     )
     assert "OutputError: " in run.stderr
     assert "part-00001.parquet cannot be written: " in run.stderr
-    assert "Make room and run again; finished parts stay." in run.stderr
+    assert "Make room and run again; what is finished stays." in run.stderr
     assert sorted(path.name for path in out.glob("[!.]*")) == ["manifest.json", "part-00000.parquet"]
     assert encode_dataset(EMBEDDED, source, out, precision="int8").found == 1
     assert read(out).column("text").to_pylist() == texts

@@ -7,18 +7,34 @@ and what has its final name is on disk.
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from wordllama_st.errors import ModelLoadError, OutputExistsError
-from wordllama_st.storage.staging import check_or_record, check_output, staged_directory, staged_file
+from wordllama_st.disk import temporary_file
+from wordllama_st.errors import ModelLoadError, OutputError, OutputExistsError
+from wordllama_st.storage.staging import (
+    check_or_record,
+    check_output,
+    check_output_file,
+    discard,
+    is_staging,
+    staged_directory,
+    staged_file,
+    write_text,
+)
 
 
 def write(path: Path, text: str, *, overwrite: bool = False, meanwhile: Callable[[], None] = lambda: None) -> None:
@@ -107,6 +123,99 @@ def test_the_next_run_removes_what_a_dead_process_left_and_nothing_of_a_living_o
     assert other.exists()
 
 
+_FILE_WRITER = """
+import sys, time
+from pathlib import Path
+from wordllama_st.storage.staging import staged_file
+
+with staged_file(Path(sys.argv[1])) as staging:
+    staging.write_text("half")
+    print("written", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_so_is_what_is_left_of_a_file_by_whatever_comes_next(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npy"
+    for comes in (
+        lambda: check_output_file(path),
+        lambda: write_text(path, "whole"),
+        lambda: check_or_record(path, {}),
+    ):
+        process = subprocess.Popen([sys.executable, "-c", _FILE_WRITER, path], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        (living,) = tmp_path.glob(".vectors.npy.*.partial")
+        comes()
+        assert (living / "vectors.npy").read_text() == "half"
+        path.unlink(missing_ok=True)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert is_staging(living.name)
+        comes()
+        assert not living.exists()
+        path.unlink(missing_ok=True)
+    assert os.listdir(tmp_path) == []
+
+
+def test_of_several_processes_with_one_directory_the_first_says_what_it_is_for(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            path, together = tmp_path / str(number) / "run.json", threading.Barrier(8)
+
+            def record(seed: int, path: Path = path, together: threading.Barrier = together) -> list[str]:
+                together.wait(30)
+                return check_or_record(path, {"seed": seed})
+
+            found = list(pool.map(record, range(8)))
+            assert sorted(found) == [[], *[["seed"]] * 7]
+            assert json.loads(path.read_text()) == {"seed": found.index([])}
+
+
+def test_a_directory_is_discarded_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, path = tmp_path / ".vectors.npy.parts", tmp_path / "vectors.npy"
+    parts.mkdir()
+    (parts / "part").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)  # as for a process that is killed there
+        discard(parts, path)
+    assert not parts.exists()
+    assert os.listdir(tmp_path) != []
+    check_output_file(path)
+    assert os.listdir(tmp_path) == []
+    discard(parts, path)  # another process was faster
+
+
+#: What the system, NumPy and libraries in Rust say of a full disk.
+FULL = (
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EFBIG, "File too large"),
+    OSError("9600 requested and 13 written"),
+    Exception("No space left on device (os error 28)"),
+    SafetensorError("Error while serializing: I/O error: File too large (os error 27)"),
+)
+
+
+@pytest.mark.parametrize("error", FULL, ids=repr)
+def test_a_full_disk_is_one_error_that_names_what_could_not_be_written(error: Exception, tmp_path: Path) -> None:
+    for staged in (staged_directory, staged_file):
+        with (
+            pytest.raises(OutputError, match=rf"{tmp_path}/output cannot be written: .*Make room"),
+            staged(tmp_path / "output"),
+        ):
+            raise error
+    with pytest.raises(OutputError, match=rf"^{tempfile.gettempdir()} cannot be written"), temporary_file():
+        raise error
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_other_error_is_taken_for_a_full_disk(tmp_path: Path) -> None:
+    for error in (OSError(errno.EIO, "broken"), ValueError("(os error 5)"), ModelLoadError("(os error 28)")):
+        with pytest.raises(type(error)) as caught, staged_file(tmp_path / "output"):
+            raise error
+        assert caught.value is error
+
+
 def test_what_a_dead_process_was_replacing_is_put_back(tmp_path: Path) -> None:
     path, left = tmp_path / "model", tmp_path / ".model.abcdefgh.partial"
     write(left / "model.replaced", "old")
@@ -163,7 +272,7 @@ def test_nobody_can_foresee_where_a_file_is_written(tmp_path: Path) -> None:
     names = set()
     for _ in range(2):
         with staged_file(path) as staging:
-            names.add(staging.name)
+            names.add(staging.parent.name)
             staging.write_text("new")
     assert len(names) == 2
     assert victim.read_text() == "kept"

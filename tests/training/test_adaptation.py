@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,9 @@ from wordllama_st import Codebook, StaticEncoder, adapt, finetune, static_model_
 from wordllama_st.cli.main import main
 from wordllama_st.data.corpus import StoredTexts, read_corpus
 from wordllama_st.data.pseudo_queries import make_pseudo_queries
-from wordllama_st.errors import ArgumentError, DatasetError, OutputExistsError
+from wordllama_st.errors import ArgumentError, DatasetError, OutputError, OutputExistsError
 from wordllama_st.static.similarity import normalized
+from wordllama_st.training.index import make_index
 from wordllama_st.training.views import LONGEST_DOCUMENT, DocumentViews
 
 EMBEDDER = "wordllama-l2-supercat-64"
@@ -116,6 +119,26 @@ def test_an_asymmetric_model_routes_queries_to_the_table(tmp_path: Path, codeboo
         np.testing.assert_allclose(pair.encode_document(DOCUMENTS), expected, atol=1e-5)
     kept = {path.parent.name.split("-")[0] for path in (tmp_path / "own-teacher").rglob("*.safetensors")}
     assert kept == {"document", "query"}
+
+
+def test_what_a_kill_left_of_the_second_output_is_removed_though_the_first_is_there(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "modules.json").touch()
+    (tmp_path / ".pair.abcdefgh.partial").mkdir()
+    with pytest.raises(OutputExistsError, match="own already exists"):
+        adapt(EMBEDDER, DOCUMENTS, tmp_path / "own", teacher=EMBEDDER, asymmetric=tmp_path / "pair")
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+def test_components_without_room_are_one_error(vectors: npt.NDArray[np.float32]) -> None:
+    """As on a full disk of temporary files, where writing into a mapping would end the process."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=rf"^{tempfile.gettempdir()} cannot be written: .* Make room"):
+            make_index(DOCUMENTS, vectors, dim=16, hold_out=0.1, seed=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_files_with_vectors_are_read(tmp_path: Path, vectors: npt.NDArray[np.float32]) -> None:

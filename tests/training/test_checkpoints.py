@@ -6,6 +6,7 @@ refused; and a checkpoint with a file cut short, by a kill or a full disk, costs
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from sentence_transformers import SentenceTransformer
 
 from wordllama_st import Codebook, build_model, train
 from wordllama_st.data.datasets import Kind, TrainingData
-from wordllama_st.errors import TrainingError
-from wordllama_st.training.checkpoints import last_complete_checkpoint
+from wordllama_st.errors import OutputError, TrainingError
+from wordllama_st.training.checkpoints import last_complete_checkpoint, sole_run
 from wordllama_st.training.supervised import train_supervised
 
 
@@ -58,6 +59,28 @@ def test_the_same_start_with_other_roundings_goes_on(codebook: Codebook, pairs: 
         for parameter in rounded.parameters():
             parameter.mul_(1 + 1e-3 * torch.rand(parameter.shape, generator=torch.Generator().manual_seed(0)))
     assert same(run(rounded, pairs, tmp_path, epochs=1), first)
+
+
+def test_two_processes_do_not_share_a_directory(codebook: Codebook, pairs: Dataset, tmp_path: Path) -> None:
+    run(build_model(codebook, dim=8), pairs, tmp_path, epochs=1)
+    with sole_run(tmp_path), pytest.raises(TrainingError, match="Another process keeps its checkpoints in"):
+        run(build_model(codebook, dim=8), pairs, tmp_path, epochs=1)
+    run(build_model(codebook, dim=8), pairs, tmp_path, epochs=1)
+
+
+@pytest.mark.parametrize("size", [100, 5_000, 12_000, 20_000])
+def test_a_checkpoint_without_room_is_one_error(size: int, codebook: Codebook, pairs: Dataset, tmp_path: Path) -> None:
+    """As on a full disk: of the model's files, the tokenizer's, or one of torch's."""
+    expected = run(build_model(codebook, dim=8), pairs, tmp_path / "undisturbed", epochs=2)
+    model = build_model(codebook, dim=8)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=rf"{tmp_path}.* cannot be written: .* Make room"):
+            run(model, pairs, tmp_path / "run", epochs=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert same(run(build_model(codebook, dim=8), pairs, tmp_path / "run", epochs=2), expected)
 
 
 def test_a_random_start_follows_from_the_seed(codebook: Codebook, pairs: Dataset, tmp_path: Path) -> None:

@@ -83,6 +83,14 @@ def test_a_cache_of_something_else_is_refused(released: SentenceTransformer, tmp
         teacher_embeddings(released, TEXTS, tmp_path / "letters" / "dear.txt")
 
 
+def test_a_cache_whose_first_run_was_killed_is_taken_up(released: SentenceTransformer, tmp_path: Path) -> None:
+    (tmp_path / ".teacher.json.abcdefgh.partial").mkdir()
+    teacher_embeddings(released, TEXTS, tmp_path)
+    (tmp_path / ".vectors-00000.safetensors.abcdefgh.partial").mkdir()
+    teacher_embeddings(released, TEXTS, tmp_path)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_damage_is_named(released: SentenceTransformer, tmp_path: Path) -> None:
     teacher_embeddings(released, TEXTS, tmp_path / "whole")
     for name, content in (("vectors-00001.safetensors", b"cut"), ("teacher.json", b"{")):

@@ -20,10 +20,11 @@ from huggingface_hub.utils import WeakFileLock, tqdm  # type: ignore[attr-define
 
 from wordllama_st.codebook.checkpoint import CONFIG_FILE, SINGLE_FILE, Checkpoint
 from wordllama_st.codebook.token_table import ArrayRows
+from wordllama_st.disk import naming_full_disk
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, ModelUnavailableError
 from wordllama_st.storage import safetensors_file as safetensors
 from wordllama_st.storage.hub import LIBRARY, download_file, fetch_range, httpx, translate_hub_error
-from wordllama_st.storage.staging import staged_file
+from wordllama_st.storage.staging import move_durably, remove_leftovers, staged_file
 
 _PICKLE_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 #: Bytes asked for first; the headers of most files are within them.
@@ -76,6 +77,7 @@ class HubCheckpoint(Checkpoint):
         if isinstance(whole := self._cached(filename), str):
             return safetensors.read_header(Path(whole))
         kept = self._asset(f"{filename}.header.json")
+        remove_leftovers(kept.parent)
         if kept.is_file():
             with suppress(ValueError, KeyError, TypeError):  # else it is fetched again
                 content = json.loads(kept.read_text(encoding="utf-8"))
@@ -94,11 +96,11 @@ class HubCheckpoint(Checkpoint):
         if isinstance(whole := self._cached(filename), str):
             return ArrayRows.from_file(Path(whole), key)
         kept = self._asset(f"{filename}.{quote(key, safe='')}.safetensors")
-        with WeakFileLock(kept.with_name(f"{kept.name}.lock")):
+        with naming_full_disk(kept), WeakFileLock(kept.with_name(f"{kept.name}.lock")):
             if not kept.is_file():
                 partial = kept.with_name(f"{kept.name}.incomplete")
                 self._download(filename, entry, partial)
-                partial.replace(kept)
+                move_durably(partial, kept)
         return ArrayRows.from_file(kept, safetensors.TENSOR_NAME)
 
     def _download(self, filename: str, entry: safetensors.TensorEntry, path: Path) -> None:

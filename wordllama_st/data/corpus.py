@@ -20,6 +20,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from wordllama_st.data.datasets import FILE_FORMATS, read_rows
 from wordllama_st.data.documents import read_documents
 from wordllama_st.data.text_files import decode_lines
+from wordllama_st.disk import naming_full_disk, temporary_file
 from wordllama_st.errors import DatasetError, reason
 
 #: A BEIR folder's documents.
@@ -38,7 +39,7 @@ class StoredTexts(Sequence[str]):
 
     def __init__(self, texts: Iterable[str]) -> None:
         ends = array("q", [0])
-        with TemporaryFile() as file:
+        with temporary_file() as file:
             for text in texts:
                 ends.append(ends[-1] + file.write(text.encode("utf-8", "surrogatepass")))
             file.flush()
@@ -261,11 +262,13 @@ class _StoredVectors:
                 raise DatasetError(f"{path}, row {rows[bad[0]] + 1:,}: the vector in {column!r} is zero or not finite.")
             norms[np.abs(norms - 1) < UNIT_TOLERANCE] = 1
             vectors = (vectors / norms[:, None]).astype(np.float16)
-        self._file.write(vectors.tobytes())
+        with naming_full_disk():
+            self._file.write(vectors.tobytes())
 
     def mapped(self) -> npt.NDArray[Any]:
         """Map what was appended, [n, D]."""
-        self._file.flush()
+        with naming_full_disk():
+            self._file.flush()
         if not self._width:
             raise DatasetError(f"There are no vectors in {self.column!r}.")
         return np.memmap(self._file, np.float16 if self._unit else np.float32, mode="r+").reshape(-1, self._width)

@@ -104,7 +104,7 @@ def adapt(
     """
     refuse_several_processes("adapt")
     sources = [model, documents, vectors, teacher, *(source for source in queries or () if isinstance(source, Path))]
-    for output in (path, asymmetric):
+    for output in (asymmetric, path):  # the last one first: where a run was killed at it, the other is there
         check_output(output, overwrite=overwrite, sources=sources)
     training: dict[str, Any] = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     training["show_progress_bar"] = show_progress_bar

@@ -6,15 +6,16 @@ import glob
 import json
 import os
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from wordllama_st.disk import naming_full_disk
 from wordllama_st.errors import ModelLoadError, OutputExistsError, reason
 
 try:
@@ -22,6 +23,8 @@ try:
 except ImportError:  # Windows, where what killed processes leave stays
     fcntl = None  # type: ignore[assignment]
 
+#: What the names of staging directories end with, as tempfile makes them.
+_SUFFIX = ".????????.partial"
 #: A directory with one of these is a saved model or codebook, which overwriting may replace.
 OVERWRITABLE = ("modules.json", "codebook.json", "tokenizers/tokenizer.json")
 #: What there may be in it; with anything else, such as a .git, it is not only a model's.
@@ -49,7 +52,7 @@ def check_output(path: str | Path | None, *, overwrite: bool = False, sources: I
         return
     path = Path(path)
     with _lock(path.parent.resolve()):
-        _remove_leftovers(path.absolute())
+        remove_leftovers(path.absolute().parent, path.absolute().name)
         _check_directory(path, overwrite=overwrite)
     for source in (Path(source) for source in sources if isinstance(source, (str, Path))):
         if source.exists() and source.resolve().is_relative_to(path.resolve()):
@@ -75,9 +78,12 @@ def _check_directory(path: Path, *, overwrite: bool) -> None:
 def check_output_file(path: Path, *, overwrite: bool = False) -> None:
     """Refuse an output file that exists, before any work is done for it.
 
+    First, what killed processes left of it is removed.
+
     Raises:
         OutputExistsError: If ``path`` is a directory; or a file, unless ``overwrite`` is set.
     """
+    remove_leftovers(path.parent, path.name)
     if path.exists() and (path.is_dir() or not overwrite):
         raise OutputExistsError(f"{path} already exists; choose another output, or overwrite it on purpose.")
 
@@ -95,11 +101,11 @@ def staged_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
 
     Raises:
         OutputExistsError: As :func:`check_output`, which is asked again before the directory takes its place.
+        OutputError: If there is no room for it.
     """
     check_output(path, overwrite=overwrite)
     path = Path(path).absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _own_directory(path) as staging:
+    with naming_full_disk(path), _own_directory(path) as staging:
         content, replaced = staging / path.name, _aside(staging, path)
         content.mkdir()
         yield content
@@ -127,14 +133,32 @@ def _aside(staging: Path, path: Path) -> Path:
 @contextmanager
 def _own_directory(path: Path) -> Iterator[Path]:
     """Yield a new directory beside ``path`` whose name nobody can foresee, locked until it is removed at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
-        with _lock(path.parent.resolve()):  # in which nobody takes it for a dead process's
+        while True:
             staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
             held.enter_context(_lock(staging))
+            if staging.exists():  # and was not removed as a dead process's before it was locked
+                break
         try:
             yield staging
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def sole_user(path: Path) -> Iterator[bool]:
+    """Hold a file's lock, which ends with the process; and tell whether no other has it. Without locks, none has."""
+    with path.open("rb") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_alone = True
+        except BlockingIOError:
+            is_alone = False
+        except OSError:  # a file system without locks
+            is_alone = True
+        yield is_alone
 
 
 @contextmanager
@@ -153,32 +177,55 @@ def _lock(directory: Path, *, wait: bool = True) -> Iterator[bool]:
             os.close(descriptor)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove the staging directories of processes that were killed, and put back what one of them was to replace."""
-    for staging in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):  # as tempfile names them
+def remove_leftovers(directory: Path, name: str | None = None) -> None:
+    """Remove the staging directories of processes that were killed, and put back what one of them was to replace.
+
+    Args:
+        directory: Where they are.
+        name: Of the output they were for; None for all.
+    """
+    for staging in directory.glob(f".{'*' if name is None else glob.escape(name)}{_SUFFIX}"):
         with _lock(staging, wait=False) as is_dead:
             if is_dead:
+                path = directory / staging.name[1 : -len(_SUFFIX)]
                 if (replaced := _aside(staging, path)).exists() and not path.exists():
                     replaced.rename(path)
                 shutil.rmtree(staging, ignore_errors=True)
 
 
+def discard(directory: Path, path: Path) -> None:
+    """Remove a directory in one step; what a killed process does not remove is a leftover of the output at ``path``."""
+    with _own_directory(path) as own, suppress(FileNotFoundError):  # another process was faster
+        directory.rename(own / directory.name)
+
+
+def is_staging(name: str) -> bool:
+    """Whether a name is that of a staging directory, of a process that is alive or dead."""
+    return fnmatch(name, f".*{_SUFFIX}")
+
+
 @contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
-    """Yield a name beside ``path`` that is renamed to it when the block ends without an error.
+    """Yield a name in a directory beside ``path``; the file moves to ``path`` when the block ends without an error.
 
     Nobody can foresee the name, and lay a link there. Readers that have the old file mapped keep the old bytes, and so
     do its hard links. The bytes are on disk before the name is, and both when this ends: a power cut leaves the old
-    file or the new one, whole.
+    file or the new one, whole. What killed processes left of the file is removed.
+
+    Raises:
+        OutputError: If there is no room for it.
     """
-    staging = path.with_name(f".{path.name}.{secrets.randbelow(10**18):018}.partial")
-    try:
-        yield staging
-        _sync(staging)
-        os.replace(staging, path)
-        _sync(path.parent)
-    finally:
-        staging.unlink(missing_ok=True)
+    remove_leftovers(path.parent, path.name)
+    with naming_full_disk(path), _own_directory(path) as directory:
+        yield directory / path.name
+        move_durably(directory / path.name, path)
+
+
+def move_durably(source: Path, path: Path) -> None:
+    """Move a file to another name of its file system, which it has when its bytes are on disk, and then for good."""
+    _sync(source)
+    os.replace(source, path)
+    _sync(path.parent)
 
 
 def _sync(path: Path) -> None:
@@ -195,6 +242,8 @@ def _sync(path: Path) -> None:
 def check_or_record(path: Path, made_of: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> list[str]:
     """Record what a directory's content is to be made of, or compare that with what was recorded.
 
+    What killed processes left in the directory is removed.
+
     Args:
         path: The record, a JSON file in the directory, which is made with it.
         made_of: What must be the same for the content to be used.
@@ -206,11 +255,14 @@ def check_or_record(path: Path, made_of: Mapping[str, Any], notes: Mapping[str, 
     Raises:
         ModelLoadError: If the record is damaged.
     """
-    if not path.is_file():
+    with naming_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with staged_file(path) as staging:
-            staging.write_text(json.dumps({**made_of, **(notes or {})}, indent=2) + "\n", encoding="utf-8")
-        return []
+    with _lock(path.parent.resolve()):  # of several processes, the first records, and the others compare
+        remove_leftovers(path.parent)
+        if not path.is_file():
+            with staged_file(path) as staging:
+                staging.write_text(json.dumps({**made_of, **(notes or {})}, indent=2) + "\n", encoding="utf-8")
+            return []
     try:
         recorded = dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError) as error:
@@ -245,6 +297,5 @@ class OwnFile:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file, whole or not at all, into a directory that is made if it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with staged_file(path) as staging:
         staging.write_text(text, encoding="utf-8")

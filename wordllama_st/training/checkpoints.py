@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -16,7 +18,7 @@ from torch import nn
 
 from wordllama_st.errors import TrainingError
 from wordllama_st.storage.safetensors_file import read_header
-from wordllama_st.storage.staging import check_or_record
+from wordllama_st.storage.staging import check_or_record, sole_user
 
 RUN_FILE = "run.json"
 #: The key of the starting weights in it.
@@ -26,6 +28,21 @@ START = "starting weights"
 SKETCH, SAME_START = 64, 0.01
 #: What the Trainer writes after the weights, in this order.
 COMPLETE = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
+
+
+@contextmanager
+def sole_run(directory: Path) -> Iterator[None]:
+    """Keep other runs out of a directory of checkpoints, which has its record, while the block runs.
+
+    Raises:
+        TrainingError: If another process trains there.
+    """
+    with sole_user(directory / RUN_FILE) as is_alone:
+        if not is_alone:
+            raise TrainingError(
+                f"Another process keeps its checkpoints in {directory} now; wait for it, or choose another directory."
+            )
+        yield
 
 
 def last_complete_checkpoint(directory: Path) -> Path | None:

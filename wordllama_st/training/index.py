@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from wordllama_st.disk import temporary_file
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.training.distillation import CHUNK, MIN_TEXTS, SAMPLE, principal_axes, sample
 
@@ -113,10 +113,12 @@ def make_index(texts: Sequence[str], vectors: npt.NDArray[Any], *, dim: int, hol
         raise ArgumentError("The vectors are all alike, so that nothing can be learned from them.")
     axes = principal_axes(unit for _, unit in unit_chunks(vectors, sample(numbers, SAMPLE, seed)))
     leading = np.ascontiguousarray(axes[:, :dim])
-    with TemporaryFile() as file:  # of a million documents, they are half a gigabyte
-        components = np.memmap(file, np.float16, "w+", shape=(len(numbers), leading.shape[1]))
-    for start, unit in unit_chunks(vectors, numbers):
-        components[start : start + CHUNK] = unit @ leading
+    with temporary_file() as file:  # of a million documents, they are half a gigabyte
+        for _, unit in unit_chunks(vectors, numbers):
+            # Not into a mapping: where its disk is full, the process dies of SIGBUS.
+            file.write((unit @ leading).astype(np.float16).data)
+        file.flush()
+        components = np.memmap(file, np.float16, "r+", shape=(len(numbers), leading.shape[1]))
     count = min(MAX_HELD_OUT, max(1, round(hold_out * len(numbers))))
     held_out = np.sort(np.random.default_rng(seed).choice(len(numbers), count, replace=False))
     return Index(texts, numbers, components, axes, held_out)

@@ -21,7 +21,7 @@ from tqdm.autonotebook import tqdm
 
 from wordllama_st.errors import ArgumentError, ModelLoadError, reason
 from wordllama_st.storage.hub import check_reachable
-from wordllama_st.storage.staging import check_or_record, staged_file
+from wordllama_st.storage.staging import check_or_record, is_staging, staged_file
 from wordllama_st.training.processes import from_main_process, num_processes, processes
 
 logger = logging.getLogger(__name__)
@@ -189,7 +189,8 @@ def _check_cache(cache: Path, made_of: dict[str, Any], count: int) -> None:
     path = cache / MANIFEST
     if cache.exists() and not cache.is_dir():
         raise ArgumentError(f"{cache} is a file; a teacher's cache is a directory.")
-    if not path.is_file() and cache.is_dir() and any(cache.iterdir()):
+    names = [entry.name for entry in cache.iterdir() if not is_staging(entry.name)] if cache.is_dir() else []
+    if names and MANIFEST not in names:
         raise ArgumentError(f"{cache} holds something else than a teacher's embeddings; choose another directory.")
     if different := check_or_record(path, made_of, {"count": count}):
         raise ArgumentError(

@@ -6,7 +6,6 @@ import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
+
+from wordllama_st.disk import temporary_file
 
 #: Texts that are tokenized at a time, and values that are counted at a time.
 _TEXTS, _VALUES = 1024, 2**24
@@ -29,7 +30,7 @@ class StoredRows:
 
     def __init__(self, rows: Iterable[npt.NDArray[Any]], dtype: npt.DTypeLike) -> None:
         ends = array("q")
-        with TemporaryFile() as file:
+        with temporary_file() as file:
             end = 0
             for row in rows:
                 file.write(row.astype(dtype, copy=False).tobytes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,9 +23,14 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 from torch import nn
 from transformers import PrinterCallback, ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
-from wordllama_st.errors import DatasetError, TrainingError
+from wordllama_st.errors import DatasetError, OutputError, TrainingError, reason
 from wordllama_st.modules import LLMTokenEmbedding, WeightedPool
-from wordllama_st.training.checkpoints import check_or_record_run, dataset_sha256, last_complete_checkpoint
+from wordllama_st.training.checkpoints import (
+    check_or_record_run,
+    dataset_sha256,
+    last_complete_checkpoint,
+    sole_run,
+)
 from wordllama_st.training.processes import from_main_process, num_processes, processes
 from wordllama_st.training.teacher import fingerprint
 
@@ -65,7 +71,9 @@ def run_trainer(
 
     Raises:
         DatasetError: If a dataset has fewer rows than a batch of several processes.
-        TrainingError: If the checkpoints belong to another run, or training diverged.
+        TrainingError: If the checkpoints belong to another run, another process writes some there now, or training
+            diverged.
+        OutputError: If a checkpoint cannot be written.
     """
     if show_progress_bar is None:
         show_progress_bar = logger.isEnabledFor(logging.INFO)
@@ -88,9 +96,11 @@ def run_trainer(
             },
             model,
         )
-        checkpoint = last_complete_checkpoint(Path(checkpoint_dir))
     weighted = any(isinstance(module, WeightedPool) for module in model)
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, ExitStack() as held:
+        if checkpoint_dir is not None:
+            from_main_process(lambda: held.enter_context(sole_run(Path(checkpoint_dir))))
+            checkpoint = last_complete_checkpoint(Path(checkpoint_dir))
         settings: dict[str, Any] = {
             "num_train_epochs": epochs,
             # By default, each process takes every other batch: texts could be twice among all that are compared, and
@@ -114,7 +124,7 @@ def run_trainer(
             "save_steps": save_steps,
             "save_total_limit": 2,
         }
-        trainer = SentenceTransformerTrainer(
+        trainer = CheckpointingTrainer(
             model=model,
             args=SentenceTransformerTrainingArguments(str(checkpoint_dir or scratch), **(settings | arguments)),
             # Copies, since the Trainer sets a transform on them, by which a second run would see other data.
@@ -148,6 +158,19 @@ def _table_sha256(model: SentenceTransformer) -> str | None:
     """Return the SHA-256 of a model's frozen table; of a static model, a fingerprint of the whole model."""
     first = model[0]
     return first.codebook.provenance.sha256 if isinstance(first, LLMTokenEmbedding) else fingerprint(model)
+
+
+class CheckpointingTrainer(SentenceTransformerTrainer):
+    """The Trainer of sentence-transformers, with one error for a checkpoint that cannot be written."""
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        try:
+            super()._save_checkpoint(model, trial)
+        except Exception as error:  # torch raises RuntimeError where a disk is full, and tokenizers a bare Exception
+            raise OutputError(
+                f"A checkpoint in {self.args.output_dir} cannot be written: {reason(error)}. Make room and run again; "
+                f"complete ones stay."
+            ) from error
 
 
 class TrainingBar(ProgressCallback):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -26,7 +25,7 @@ from wordllama_st.static.dataset.report import EncodingReport, SkippedFile
 from wordllama_st.static.dataset.run import Run
 from wordllama_st.static.encoder import StaticEncoder
 from wordllama_st.static.table import StaticTable
-from wordllama_st.storage.staging import check_output_file
+from wordllama_st.storage.staging import check_output_file, discard
 
 logger = logging.getLogger(__name__)
 
@@ -151,8 +150,10 @@ def embed_files(
     if out.suffix == ".npy":
         if id_column is not None:
             raise ArgumentError(f"{out} has vectors only; write into a directory to keep the column {id_column!r}.")
-        check_output_file(out, overwrite=overwrite)
         out, file = out.with_name(f".{out.name}.parts"), out
+        if not overwrite:
+            output.remove_joined(out, file)
+        check_output_file(file, overwrite=overwrite)
     text_column = embed.text_column or None
     files = find_inputs([inputs] if isinstance(inputs, (str, Path)) else inputs, out)
 
@@ -179,6 +180,8 @@ def embed_files(
     show = logger.isEnabledFor(logging.INFO) if show_progress_bar is None else show_progress_bar
     # Nothing is written where no cluster answers.
     with closing(_engine(engine, address, num_threads, chosen, part_rows)) as workers, locked(out):
+        if file is not None:
+            check_output_file(file, overwrite=overwrite)  # another run may have made it and left the lock meanwhile
         manifest = Manifest.open(out, made_of, model, overwrite=overwrite)
         if manifest.skipped and on_error == "stop":
             raise DatasetError(manifest.skipped[0].reason)
@@ -194,7 +197,7 @@ def embed_files(
         if file is not None:
             output.join_vectors([out / part.name for part in parts], file)
     if file is not None:
-        shutil.rmtree(out)
+        discard(out, file)
     return _report(file or out, manifest, parts, found, started)
 
 

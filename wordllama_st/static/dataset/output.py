@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
-from wordllama_st.errors import OutputError, OutputExistsError, reason
+from wordllama_st.disk import naming_full_disk
+from wordllama_st.errors import OutputExistsError
 from wordllama_st.static.dataset.embedding import EMBEDDING, EmbeddingColumn
 from wordllama_st.static.dataset.report import SkippedFile
-from wordllama_st.storage.staging import check_or_record, staged_file, write_text
+from wordllama_st.storage.staging import check_or_record, discard, remove_leftovers, staged_file, write_text
 
 #: Rows of each part but the last. A part is in memory while it is encoded, and is what a kill costs for each thread.
 PART_ROWS = 2**15
@@ -31,7 +32,7 @@ GROUP_ROWS = 2**14
 MANIFEST = "manifest.json"
 _LOCK = ".lock"
 _is_part = re.compile(r"part-\d{5,}\.parquet").fullmatch
-_is_partial = re.compile(r"\.(part-\d{5,}\.parquet|manifest\.json)\.\d+\.partial").fullmatch
+_is_partial = re.compile(r"\.(part-\d{5,}\.parquet|manifest\.json)\.\w{8}\.partial").fullmatch
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,6 @@ class Manifest:
         """
         path = out / MANIFEST
         names = os.listdir(out)
-        _remove_partial(out)  # of a run that was killed
         if overwrite and MANIFEST in names and '"part_rows"' in path.read_text(encoding="utf-8"):
             for name in [*filter(_is_part, names), MANIFEST]:  # so that parts always have a manifest
                 (out / name).unlink(missing_ok=True)
@@ -93,7 +93,7 @@ class Manifest:
         """Write it with the parts, all of which are there."""
         self.parts = parts
         self.save()
-        _remove_partial(self.path.parent)  # of a worker that was killed
+        remove_leftovers(self.path.parent)  # of a worker that was killed
 
     def save(self) -> None:
         """Write it."""
@@ -119,7 +119,8 @@ def locked(out: Path) -> Iterator[None]:
         raise OutputExistsError(f"{out} is a file; the output is a directory.")
     if out.is_dir():
         _check_is_ours(out)
-    out.mkdir(parents=True, exist_ok=True)
+    with naming_full_disk(out):
+        out.mkdir(parents=True, exist_ok=True)
     try:
         # The file stays: if it were deleted, one run could lock it and another one a new file of its name.
         with FileLock(out / _LOCK, blocking=False):
@@ -132,11 +133,6 @@ def _check_is_ours(out: Path) -> None:
     names = os.listdir(out)
     if MANIFEST not in names and not all(name == _LOCK or _is_partial(name) for name in names):
         raise OutputExistsError(f"{out} holds something that this command did not write; choose another output.")
-
-
-def _remove_partial(out: Path) -> None:
-    for name in filter(_is_partial, os.listdir(out)):
-        (out / name).unlink(missing_ok=True)
 
 
 def part_path(out: Path, number: int) -> Path:
@@ -158,27 +154,22 @@ def write_part(path: Path, pieces: Sequence[pa.Table], embed: EmbeddingColumn) -
         embed: What adds the embeddings.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If there is no room for it.
     """
     table = pa.concat_tables(pieces)
     schema = embed.schema(table.schema)
     plain = [column for column in _parquet_columns(schema) if not column.startswith(f"{EMBEDDING}.")]
-    try:
-        # Embeddings are not compressed: they would hardly be smaller, and take longer to read and write.
-        codecs = dict.fromkeys(plain, "snappy")
-        with (
-            staged_file(path) as staging,
-            staging.open("wb") as file,
-            pq.ParquetWriter(file, schema, compression=codecs, use_dictionary=plain, write_statistics=plain) as writer,
-        ):
-            for start in range(0, table.num_rows, GROUP_ROWS):
-                group = embed(table.slice(start, GROUP_ROWS).combine_chunks())
-                writer.write_table(group, row_group_size=GROUP_ROWS)
-        return Part(path.name, table.num_rows, table.column(embed.text_column).null_count, _sha256(path))
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {reason(error)}. Make room and run again; finished parts stay."
-        ) from error
+    # Embeddings are not compressed: they would hardly be smaller, and take longer to read and write.
+    codecs = dict.fromkeys(plain, "snappy")
+    with (
+        staged_file(path) as staging,
+        staging.open("wb") as file,
+        pq.ParquetWriter(file, schema, compression=codecs, use_dictionary=plain, write_statistics=plain) as writer,
+    ):
+        for start in range(0, table.num_rows, GROUP_ROWS):
+            group = embed(table.slice(start, GROUP_ROWS).combine_chunks())
+            writer.write_table(group, row_group_size=GROUP_ROWS)
+    return Part(path.name, table.num_rows, table.column(embed.text_column).null_count, _sha256(path))
 
 
 def read_part(path: Path) -> Part:
@@ -191,20 +182,28 @@ def join_vectors(parts: Sequence[Path], file: Path) -> None:
     """Write the embeddings of all parts, without nulls, into a .npy file [rows, d] that appears when it is complete.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If there is no room for it.
     """
     rows = sum(pq.read_metadata(part).num_rows for part in parts)
     kind = pq.read_schema(parts[0]).field(EMBEDDING).type if parts else pa.list_(pa.float32(), 0)
     header = {"shape": (rows, kind.list_size), "fortran_order": False}
     header["descr"] = np.lib.format.dtype_to_descr(np.dtype(kind.value_type.to_pandas_dtype()))
-    try:
-        with staged_file(file) as staging, staging.open("wb") as stream:
-            np.lib.format.write_array_header_1_0(stream, header)
-            for part in parts:
-                for batch in pq.ParquetFile(part).iter_batches(GROUP_ROWS, columns=[EMBEDDING]):
-                    stream.write(batch.column(0).flatten().to_numpy().data)
-    except OSError as error:
-        raise OutputError(f"{file} cannot be written: {reason(error)}. Make room and run again.") from error
+    with staged_file(file) as staging, staging.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for part in parts:
+            for batch in pq.ParquetFile(part).iter_batches(GROUP_ROWS, columns=[EMBEDDING]):
+                stream.write(batch.column(0).flatten().to_numpy().data)
+
+
+def remove_joined(out: Path, file: Path) -> None:
+    """Remove the parts that a .npy file was made of, where the process that made it was killed before it could.
+
+    Parts of a run that was to overwrite the file stay: their manifest is younger than the file.
+    """
+    manifest = out / MANIFEST
+    if file.is_file() and manifest.is_file() and manifest.stat().st_mtime_ns <= file.stat().st_mtime_ns:
+        with suppress(OutputExistsError), locked(out):  # if a run is at work there
+            discard(out, file)
 
 
 def _parquet_columns(schema: pa.Schema) -> list[str]:
