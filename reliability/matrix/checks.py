@@ -218,6 +218,14 @@ def command_line(reference: Path) -> float:
     return largest_difference(np.load("vectors.npy"), SentenceTransformer("baked").encode(texts))
 
 
+def convert_tokenizers(reference: Path) -> float:
+    """Run the tests of tokenizers that are converted from SentencePiece, tiktoken and GGUF files."""
+    tests = Path(__file__).parent.parent / "tests" / "codebook"
+    files = [str(tests / name) for name in ("test_conversion.py", "test_gguf.py")]
+    subprocess.run([str(Path(sys.executable).with_name("pytest")), "-p", "no:cacheprovider", *files], check=True)
+    return 0.0
+
+
 def installed() -> dict[str, str]:
     """Return the versions of the packages that the table shows, of those that are installed."""
     versions = {}

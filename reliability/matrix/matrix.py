@@ -39,7 +39,9 @@ ENVIRONMENTS = (
     Environment("base-oldest", ["encode", "encode_uncompiled"], ["wordllama-st[data]"], ["*"]),
     Environment("base-newest", ["encode", "encode_uncompiled"], ["wordllama-st[data]"]),
     # With a torch that the index has for CUDA only on Linux: 3 GB to download, 6 GB on disk.
-    Environment("oldest", ["train", "command_line"], [f"wordllama-st[{EXTRAS}]"], ["*"]),
+    Environment(
+        "oldest", ["train", "command_line", "convert_tokenizers"], [f"wordllama-st[{EXTRAS}]", "pytest>=8"], ["*"]
+    ),
 )
 #: Those that install in half a minute and cover the most.
 SHORT = ("st-3.2", "base-oldest")
