@@ -14,6 +14,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import product
@@ -27,6 +28,8 @@ TEXTS = ["The weather is lovely today.", "", "多言語 текст\n\tdef f(x): 
 TOLERANCE = 1e-6
 #: In float16, the unit in the last place of a number below 1.
 TOLERANCE_FLOAT16 = 2**-11
+#: What is loaded everywhere: means, means of unit length, a table of float16, and one that is two factors.
+MODELS = ("mean", "unit", "half", "factors")
 DIM = 64
 ANIMALS = ("badger", "camel", "dolphin", "falcon", "gecko", "hamster", "llama", "otter", "pelican", "tortoise")
 PLACES = ("bridge", "canal", "desert", "forest", "harbour", "island", "library", "market", "orchard", "station")
@@ -77,11 +80,14 @@ def write_reference(reference: Path) -> float:
 
     modules = [*build_model(Codebook.from_pretrained(DEFAULT_MODEL))]
     for name, behind, dtype in (("mean", [], "float32"), ("unit", [Normalize()], "float32"), ("half", [], "float16")):
-        path = reference / name
-        bake(SentenceTransformer(modules=[*modules, *behind]), path, dtype=dtype)
+        bake(SentenceTransformer(modules=[*modules, *behind]), reference / name, dtype=dtype)
+    table = StaticEncoder.from_pretrained(DEFAULT_MODEL).table.plain()
+    projection = np.random.default_rng(0).normal(size=(table.dim, 1024), scale=1 / 32).astype(np.float32)
+    StaticEncoder(replace(table, projection=projection, normalize=True)).save_pretrained(reference / "factors")
+    for name in MODELS:
         for folder, model in (
-            ("stock", SentenceTransformer(str(path))),
-            ("encoder", StaticEncoder.from_pretrained(path)),
+            ("stock", SentenceTransformer(str(reference / name))),
+            ("encoder", StaticEncoder.from_pretrained(reference / name)),
         ):
             (reference / folder).mkdir(exist_ok=True)
             np.save(reference / folder / f"{name}.npy", model.encode(TEXTS))
@@ -115,7 +121,7 @@ def encode(reference: Path) -> float:
         raise ValueError("torch is installed.")
     pq.write_table(pa.table({"text": TEXTS}), "texts.parquet")
     differences = []
-    for name in ("mean", "unit", "half"):
+    for name in MODELS:
         expected = np.load(reference / "encoder" / f"{name}.npy")
         encoder = StaticEncoder.from_pretrained(reference / name)
         differences.append(largest_difference(encoder.encode(TEXTS), expected))

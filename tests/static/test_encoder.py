@@ -23,9 +23,10 @@ from tokenizer_kinds import CORPUS, KINDS
 
 from wordllama_st import Codebook, StaticEncoder, build_model
 from wordllama_st.errors import ArgumentError, ModelLoadError, ModelUnavailableError, UnknownModelError
-from wordllama_st.static import pooling, quantize_embeddings
+from wordllama_st.static import pooling, projection, quantize_embeddings
 from wordllama_st.static.formats import model2vec as model2vec_format
 from wordllama_st.static.pooling import mean_vector, mean_vectors
+from wordllama_st.static.projection import project
 from wordllama_st.static.table import StaticTable
 from wordllama_st.static.word_cache.plain import Bags
 from wordllama_st.storage.tokenizer import num_token_ids
@@ -262,6 +263,23 @@ def test_the_extension_and_scipy_give_the_same_bits(
             patch.setattr(pooling, "kernel", None)
             np.testing.assert_array_equal(mean_vectors(table, bags), compiled)
             np.testing.assert_array_equal(mean_vector(table, ids.tolist()), mean)
+
+
+def test_the_extension_and_numpy_give_the_same_bits_of_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert projection.kernel is not None
+    generator = np.random.default_rng(0)
+    for rows, dim, width in ((0, 8, 3), (1, 1, 1), (5, 7, 1030), (70, 24, 2049), (33, 257, 100)):
+        vectors, matrix = (generator.standard_normal(shape, np.float32) for shape in ((rows, dim), (dim, width)))
+        compiled = project(vectors, matrix)
+        np.testing.assert_allclose(compiled, vectors.astype(float) @ matrix, atol=1e-4)
+        np.testing.assert_array_equal(project(vectors, np.asfortranarray(matrix)), compiled)
+        for row, product in zip(vectors, compiled, strict=True):
+            np.testing.assert_array_equal(project(row, matrix), product)
+        with monkeypatch.context() as patch:
+            patch.setattr(projection, "kernel", None)
+            np.testing.assert_array_equal(project(vectors, matrix), compiled)
+            if rows:
+                np.testing.assert_array_equal(project(vectors[-1], matrix), compiled[-1])
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -26,17 +27,25 @@ from hypothesis import strategies as st
 from tokenizer_kinds import CORPUS
 
 from wordllama_st import StaticEncoder
+from wordllama_st.static.table import StaticTable
 
 #: Of a forked or spawned process.
 SECONDS = 30
 
 
 @cache
-def held_in(dtype: Any) -> StaticEncoder:
-    return StaticEncoder(encoder().table, dtype=dtype)
+def table(is_projected: bool) -> StaticTable:
+    projection = np.random.default_rng(1).standard_normal((32, 150), np.float32) if is_projected else None
+    return replace(encoder().table, projection=projection)
+
+
+@cache
+def held_in(dtype: Any, is_projected: bool) -> StaticEncoder:
+    return StaticEncoder(table(is_projected), dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("is_projected", [False, True])
 @pytest.mark.parametrize("normalize", [False, True])
 @given(
     texts=st.lists(st.text() | st.lists(st.sampled_from(CORPUS), max_size=60).map(" ".join), min_size=1, max_size=40),
@@ -44,10 +53,11 @@ def held_in(dtype: Any) -> StaticEncoder:
 )
 @settings(max_examples=15, deadline=None)
 def test_a_text_has_the_same_bits_in_every_company(
-    dtype: Any, normalize: bool, texts: list[str], batch_size: int
+    dtype: Any, is_projected: bool, normalize: bool, texts: list[str], batch_size: int
 ) -> None:
-    alone = [held_in(dtype).encode(text, normalize_embeddings=normalize) for text in texts]
-    for made in (held_in(dtype), StaticEncoder(encoder().table, dtype=dtype)):  # which has seen words, and no words
+    used = held_in(dtype, is_projected)
+    alone = [used.encode(text, normalize_embeddings=normalize) for text in texts]
+    for made in (used, StaticEncoder(used.table, dtype=dtype)):  # which has seen words, and no words
         for threads in (1, 3):
             together = made.encode(
                 texts[::-1], batch_size=batch_size, num_threads=threads, normalize_embeddings=normalize

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from wordllama_st.cli.main import main
 from wordllama_st.data.corpus import StoredTexts, read_corpus
 from wordllama_st.data.pseudo_queries import make_pseudo_queries
 from wordllama_st.errors import ArgumentError, DatasetError, OutputError, OutputExistsError
+from wordllama_st.modules.stock import static_modules
 from wordllama_st.static.similarity import normalized
 from wordllama_st.training.index import make_index
 from wordllama_st.training.views import LONGEST_DOCUMENT, DocumentViews
@@ -139,6 +141,31 @@ def test_components_without_room_are_one_error(vectors: npt.NDArray[np.float32])
             make_index(DOCUMENTS, vectors, dim=16, hold_out=0.1, seed=0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_vectors_of_many_dimensions_make_two_factors(tmp_path: Path) -> None:
+    """The space is the released model's, of 64 dims, turned into 1,024; 256 of these are learned."""
+    table = StaticEncoder.from_pretrained(EMBEDDER).table.plain()
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(1024, 64)))[0].T.astype(np.float32)
+    teacher = SentenceTransformer(modules=static_modules(replace(table, projection=axes).multiplied()))
+    model = adapt(
+        EMBEDDER, DOCUMENTS, tmp_path / "queries", teacher=teacher, asymmetric=tmp_path / "pair", **TRAINING
+    ).model
+    vectors = teacher.encode_document(DOCUMENTS)
+    for name in ("queries", "pair"):
+        encoder = StaticEncoder.from_pretrained(tmp_path / name)
+        assert encoder.table.weight.shape == (table.num_tokens, 256)
+        assert encoder.table.projection is not None
+        assert encoder.dim == 1024
+        assert encoder.table.space is not None
+        encoder.table.space.check(encoder.encode(DOCUMENTS), vectors)
+        queries = encoder.encode(QUERIES)
+        assert recall(queries, vectors) > 0.9 * recall(teacher.encode(QUERIES), vectors)
+        stock = SentenceTransformer(str(tmp_path / name)).encode_query(QUERIES)
+        np.testing.assert_allclose(stock, queries, atol=1e-6)
+        np.testing.assert_allclose(model.encode(QUERIES), queries, atol=1e-6)
+    pair = SentenceTransformer(str(tmp_path / "pair"))
+    np.testing.assert_allclose(pair.encode_document(DOCUMENTS), vectors, atol=1e-6)
 
 
 def test_files_with_vectors_are_read(tmp_path: Path, vectors: npt.NDArray[np.float32]) -> None:

@@ -194,7 +194,7 @@ def _is_transformer(directory: Path) -> bool:
 
 def _table_size(table: StaticTable) -> int:
     """Sum the bytes that a table and its tokenizer take as files."""
-    arrays = (table.weight, table.mapping, table.scales)
+    arrays = (table.weight, table.mapping, table.scales, table.projection)
     return sum(array.nbytes for array in arrays if array is not None) + len(table.tokenizer.to_str().encode())
 
 

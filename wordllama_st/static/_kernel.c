@@ -1,7 +1,7 @@
 /* The inner loops of encoding: the look-up of words and the sums of token embeddings.
 
    Each function does what the NumPy code of its module does, to the bit, and most of it without holding the GIL: `cut`
-   for word_cache/tokenizer.py, `find` and `gather` for word_cache/table.py, `mean_rows` and `mean_few` for pooling.py.
+   for word_cache/tokenizer.py, `find` and `gather` for word_cache/table.py, `mean_rows` and `mean_few` for pooling.py, `project` for projection.py.
    Where this extension could not be compiled, that code runs. The arguments are C-contiguous arrays whose dtypes and
    shapes the Python side guarantees; indices are checked there. */
 
@@ -41,6 +41,9 @@
 /* Words whose slots are fetched while those before them are compared; and rows likewise. */
 #define WORDS_AHEAD 16
 #define ROWS_AHEAD 4
+/* Columns and rows of a product that are summed together, so that they and the rows of the factor stay in the cache. */
+#define TILE_COLUMNS 1024
+#define TILE_ROWS 32
 
 /* Write where the pieces of n texts begin, and return how many there are; see word_cache/rules.py. */
 static int64_t cut_pieces(const unsigned char *text, const int64_t *offsets, int64_t n, int cuts_newlines,
@@ -419,12 +422,69 @@ static PyObject *mean_few(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* Add to n sums the products of a vector's numbers k to k + 7 with the rows k to k + 7 of a projection, in that order. */
+EVERY_PROCESSOR
+static void add_eight(const float *vector, const float *projection, int64_t width, int64_t n, float *restrict sums)
+{
+    const float *restrict a = projection, *restrict b = a + width, *restrict c = b + width, *restrict d = c + width;
+    const float *restrict e = d + width, *restrict f = e + width, *restrict g = f + width, *restrict h = g + width;
+    float t = vector[0], u = vector[1], v = vector[2], w = vector[3];
+    float x = vector[4], y = vector[5], z = vector[6], last = vector[7];
+    for (int64_t j = 0; j < n; j++)
+        sums[j] = (((((((sums[j] + t * a[j]) + u * b[j]) + v * c[j]) + w * d[j]) + x * e[j]) + y * f[j]) + z * g[j]) +
+                  last * h[j];
+}
+
+EVERY_PROCESSOR
+static void add_one(float number, const float *restrict row, int64_t n, float *restrict sums)
+{
+    for (int64_t j = 0; j < n; j++)
+        sums[j] += number * row[j];
+}
+
+/* Multiply n rows [dim] by a projection [dim, width]; rows and columns are tiled, and each sum is in the order of dim. */
+static void project_rows(const float *rows, int64_t n, int64_t dim, const float *projection, int64_t width,
+                         float *products)
+{
+    memset(products, 0, (size_t)(n * width) * sizeof(float));
+    for (int64_t top = 0; top < n; top += TILE_ROWS)
+        for (int64_t left = 0; left < width; left += TILE_COLUMNS) {
+            int64_t bottom = n - top < TILE_ROWS ? n : top + TILE_ROWS;
+            int64_t columns = width - left < TILE_COLUMNS ? width - left : TILE_COLUMNS, k = 0;
+            for (; k + 8 <= dim; k += 8)
+                for (int64_t i = top; i < bottom; i++)
+                    add_eight(rows + i * dim + k, projection + k * width + left, width, columns,
+                              products + i * width + left);
+            for (; k < dim; k++)
+                for (int64_t i = top; i < bottom; i++)
+                    add_one(rows[i * dim + k], projection + k * width + left, columns, products + i * width + left);
+        }
+}
+
+static PyObject *project(PyObject *self, PyObject *args)
+{
+    Py_buffer rows, projection, products;
+    Py_ssize_t width;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*nw*", &rows, &projection, &width, &products))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    int64_t dim = projection.len / (width * (Py_ssize_t)sizeof(float));
+    project_rows(rows.buf, rows.len / (dim * (Py_ssize_t)sizeof(float)), dim, projection.buf, width, products.buf);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&rows);
+    PyBuffer_Release(&projection);
+    PyBuffer_Release(&products);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"cut", cut, METH_VARARGS, "Put texts end to end, and cut them into pieces."},
     {"find", find, METH_VARARGS, "Look words up."},
     {"gather", gather, METH_VARARGS, "Put the token ids of words one behind the other."},
     {"mean_few", mean_few, METH_VARARGS, "Compute the mean of at most 256 rows of a table."},
     {"mean_rows", mean_rows, METH_VARARGS, "Compute the mean of rows of a table, each bag's by itself."},
+    {"project", project, METH_VARARGS, "Multiply rows by a projection."},
     {NULL, NULL, 0, NULL},
 };
 

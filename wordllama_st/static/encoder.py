@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -107,7 +106,7 @@ class StaticEncoder:
         if dtype == "int8":
             table = table.quantized()
         elif dtype == "float16":
-            table = replace(table, weight=table.expanded().astype(np.float16), mapping=None, scales=None)
+            table = table.plain(np.float16)
         self.table = table
         self.word_memory = word_memory
         self._dtype = dtype
@@ -293,7 +292,7 @@ class StaticEncoder:
         is_small = table.mapping is not None or table.weight.dtype == np.int8
         if self._dtype in ("float16", "int8") or (self._dtype is None and is_small):
             return table
-        return replace(table, weight=np.ascontiguousarray(table.expanded()), mapping=None, scales=None)
+        return table.plain()
 
     @_Cached
     def _plain(self) -> PlainTokenizer:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wordllama_st.static import kernel
+from wordllama_st.static.projection import project
 from wordllama_st.static.similarity import Vectors
 from wordllama_st.static.table import StaticTable
 from wordllama_st.static.word_cache.plain import Bags
@@ -20,21 +21,29 @@ Indices = npt.NDArray[np.int32]
 
 
 def mean_vectors(table: StaticTable, bags: Bags, out: Vectors | None = None) -> Vectors:
-    """Compute the mean of each text's token embeddings, [B, d]; zeros for a text without tokens.
+    """Compute the mean of each text's token embeddings, [B, dim]; zeros for a text without tokens.
 
     Args:
         table: The model. Of a float16 table, the rows that occur are cast once.
         bags: The token ids.
-        out: Where to write the means, C-contiguous float32 [B, d]; None makes an array.
+        out: Where to write the means, C-contiguous float32 [B, dim]; None makes an array.
     """
+    if table.projection is not None:
+        return project(_mean_vectors(table, bags, None), table.projection, out)
+    return _mean_vectors(table, bags, out)
+
+
+def _mean_vectors(table: StaticTable, bags: Bags, out: Vectors | None) -> Vectors:
+    """Compute the means before any projection, [B, d]."""
     columns, scales = _columns_and_scales(table, bags.ids)
     weight = table.weight
     if weight.dtype == np.float16:
         weight, columns = _cast_used_rows(weight, columns)
-    means = np.empty((len(bags.offsets) - 1, table.dim), np.float32) if out is None else out
+    dim = weight.shape[1]
+    means = np.empty((len(bags.offsets) - 1, dim), np.float32) if out is None else out
     if kernel is not None:
         is_int8 = weight.dtype == np.int8
-        kernel.mean_rows(np.ascontiguousarray(weight), table.dim, is_int8, columns, bags.offsets, scales, means)
+        kernel.mean_rows(np.ascontiguousarray(weight), dim, is_int8, columns, bags.offsets, scales, means)
     else:
         _mean_rows(weight, columns, bags.offsets, scales, means)
     return means
@@ -86,17 +95,18 @@ def _cast_used_rows(weight: npt.NDArray[np.float16], columns: Indices) -> tuple[
 
 
 def mean_vector(table: StaticTable, ids: list[int]) -> Vectors:
-    """Compute the mean of one text's token embeddings, [d]."""
+    """Compute the mean of one text's token embeddings, [dim]."""
     if not ids:
         return np.zeros(table.dim, np.float32)
     weight, few = table.weight, len(ids) <= SEGMENT
     # The kernel takes rows that lie end to end; to copy a table for the sake of one text takes longer than the text.
     if few and (kernel is None or weight.dtype == np.float16 or not weight.flags.c_contiguous):
-        mean: Vectors = np.add.reduce(table.rows(ids), axis=0)
+        mean: Vectors = np.add.reduce(table.look_up(ids), axis=0)
         mean /= len(ids)
     elif few and weight.dtype == np.float32 and table.mapping is None and table.scales is None:
-        mean = np.empty(table.dim, np.float32)
-        kernel.mean_few(weight, table.dim, ids, mean)
+        dim = weight.shape[1]
+        mean = np.empty(dim, np.float32)
+        kernel.mean_few(weight, dim, ids, mean)
     else:
-        mean = mean_vectors(table, Bags(np.array(ids, np.int32), np.array([0, len(ids)])))[0]
-    return mean
+        mean = _mean_vectors(table, Bags(np.array(ids, np.int32), np.array([0, len(ids)])), None)[0]
+    return mean if table.projection is None else project(mean, table.projection)

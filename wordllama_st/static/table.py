@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from wordllama_st.errors import ArgumentError
+from wordllama_st.static.projection import project
 from wordllama_st.static.space import VectorSpace
 
 DTYPES = ("float32", "float16", "int8")
@@ -21,8 +22,8 @@ INT8_MAX = 127
 class StaticTable:
     """A text embedder that is a table look-up and a mean.
 
-    The embedding of token ``t`` is ``weight[mapping[t]] * scales[t]``, and that of a text is the mean over its tokens.
-    Most models have neither ``mapping`` nor ``scales``.
+    The embedding of token ``t`` is ``weight[mapping[t]] * scales[t] @ projection``, and that of a text is the mean over
+    its tokens, of which only the mean is projected. Most models have no ``mapping``, no ``scales``, no ``projection``.
 
     Attributes:
         weight: Token embeddings [R, d], float32, float16 or int8; possibly mapped from a file.
@@ -35,10 +36,11 @@ class StaticTable:
         similarity_fn_name: ``"cosine"``, ``"dot"``, ``"euclidean"`` or ``"manhattan"``.
         space: The vector space of the index that the model was adapted to, if it was.
         asymmetric: Whether this is the query side of an asymmetric model, whose documents another model embeds.
+        projection: What rows are multiplied by, float32 [d, D]: a table [V, D] of rank d is smaller as its two factors.
 
     Raises:
         ArgumentError: If ``weight`` is no table or of another dtype; ``mapping`` leads to rows that are not there;
-            ``scales`` are not finite, or not one per token.
+            ``scales`` are not finite, or not one per token; ``projection`` does not fit the rows.
     """
 
     weight: npt.NDArray[Any]
@@ -51,6 +53,7 @@ class StaticTable:
     similarity_fn_name: str = "cosine"
     space: VectorSpace | None = None
     asymmetric: bool = False
+    projection: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         weight, mapping, scales = self.weight, self.mapping, self.scales
@@ -78,11 +81,18 @@ class StaticTable:
             broken = np.flatnonzero(~np.isfinite(scales))
             if broken.size:
                 raise ArgumentError(f"{broken.size} of the scales are not finite, that of token {broken[0]} first.")
+        if (projection := self.projection) is not None:
+            shape, rank = projection.shape, weight.shape[1]
+            if len(shape) != 2 or shape[0] != rank or not shape[1] or projection.dtype != np.float32:
+                raise ArgumentError(
+                    f"The projection is {projection.dtype} of shape {list(shape)}; for rows of {rank} dimensions it "
+                    f"should be float32, [{rank}, D]."
+                )
 
     @property
     def dim(self) -> int:
-        """d, the embedding dim."""
-        return int(self.weight.shape[1])
+        """The embedding dim: d, or D of a projection."""
+        return int((self.weight if self.projection is None else self.projection).shape[1])
 
     @property
     def num_tokens(self) -> int:
@@ -90,7 +100,11 @@ class StaticTable:
         return len(self.weight if self.mapping is None else self.mapping)
 
     def rows(self, ids: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Look up the embeddings of n token ids, each in [0, V): float32 [n, d]."""
+        """Look up the embeddings of n token ids, each in [0, V): float32 [n, dim]."""
+        return self._projected(self.look_up(ids))
+
+    def look_up(self, ids: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Look up the embeddings of n token ids before any projection, float32 [n, d]."""
         ids = np.asarray(ids, dtype=np.intp)
         vectors: npt.NDArray[Any] = self.weight[ids if self.mapping is None else self.mapping[ids]]
         return _scaled(vectors, None if self.scales is None else self.scales[ids])
@@ -107,7 +121,7 @@ class StaticTable:
         return self.prompts[name]
 
     def check_dim(self, dim: int) -> None:
-        """Check that the embeddings can be truncated to ``dim``; ArgumentError if it is not in [1, d]."""
+        """Check that the embeddings can be truncated to ``dim``; ArgumentError if it is not in [1, dim]."""
         if not 1 <= dim <= self.dim:
             raise ArgumentError(f"The model's vectors have {self.dim} dimensions; they cannot be cut to {dim}.")
 
@@ -115,10 +129,28 @@ class StaticTable:
         """Return the model with the first ``dim`` dimensions of every embedding; errors as :meth:`check_dim`."""
         self.check_dim(dim)
         space = self.space if dim == self.dim else None
-        return replace(self, weight=np.ascontiguousarray(self.weight[:, :dim]), space=space)
+        if self.projection is None:
+            return replace(self, weight=np.ascontiguousarray(self.weight[:, :dim]), space=space)
+        table = replace(self, projection=np.ascontiguousarray(self.projection[:, :dim]), space=space)
+        return table if dim > self.weight.shape[1] else table.multiplied()  # which is then no larger than its factors
+
+    def multiplied(self) -> StaticTable:
+        """Return the model as one table, whose rows are multiplied by the projection, in the dtype that it has."""
+        if self.projection is None:
+            return self
+        weight = self._projected(self.weight.astype(np.float32, copy=False))
+        table = replace(self, weight=weight, projection=None)
+        if self.weight.dtype == np.int8:
+            return table.quantized()
+        return replace(table, weight=weight.astype(self.weight.dtype, copy=False))
+
+    def plain(self, dtype: npt.DTypeLike = np.float32) -> StaticTable:
+        """Return the model without mapping and scales, with a row of floats for each token."""
+        weight = replace(self, projection=None).expanded()
+        return replace(self, weight=np.ascontiguousarray(weight, dtype), mapping=None, scales=None)
 
     def dense(self) -> npt.NDArray[Any]:
-        """Return the embeddings of all tokens, [V, d], for layouts of one plain table.
+        """Return the embeddings of all tokens, [V, dim], for layouts of one plain table.
 
         Without scales they keep their dtype, as in sentence-transformers; with scales they are float32.
 
@@ -130,13 +162,15 @@ class StaticTable:
                 "A table of int8 needs its scales beside it, for which this layout has no place. Save it in the "
                 "model2vec layout, which has, or save a table of float16."
             )
+        if self.projection is not None:
+            return self.multiplied().dense()
         if self.scales is None:
             return self.weight if self.mapping is None else self.weight[self.mapping]
         return self.expanded()
 
     def expanded(self) -> npt.NDArray[np.float32]:
-        """Return the embeddings of all tokens, float32 [V, d]; ``weight`` itself where it is that."""
-        return _scaled(self.weight if self.mapping is None else self.weight[self.mapping], self.scales)
+        """Return the embeddings of all tokens, float32 [V, dim]; ``weight`` itself where it is that."""
+        return self._projected(_scaled(self.weight if self.mapping is None else self.weight[self.mapping], self.scales))
 
     def quantized(self) -> StaticTable:
         """Return the model in int8, each row divided by 1/127 of its largest absolute value and rounded to nearest.
@@ -156,6 +190,9 @@ class StaticTable:
         scales = steps if self.mapping is None else steps[self.mapping]
         scales = scales if self.scales is None else scales * self.scales
         return replace(self, weight=quantized.astype(np.int8), scales=scales)
+
+    def _projected(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return vectors if self.projection is None else project(vectors, self.projection)
 
 
 def _scaled(vectors: npt.NDArray[Any], scales: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Dense, Normalize, Router
-from torch import nn
+from sentence_transformers.base.modules import Normalize, Router
 
+from wordllama_st.modules.stock import linear_dense
 from wordllama_st.static.formats.sentence_transformers import write_space
 from wordllama_st.static.space import VectorSpace
 from wordllama_st.storage.staging import staged_directory
@@ -60,11 +59,7 @@ def make_asymmetric_model(
     """
     documents: list[Any] = list(embedder.children())
     if axes is not None:
-        dim, width = axes.shape
-        project = Dense(dim, width, bias=False, activation_function=nn.Identity())
-        with torch.no_grad():
-            project.linear.weight.copy_(torch.from_numpy(axes.T))
-        documents += [project, Normalize()]
+        documents += [linear_dense(axes), Normalize()]
     queries: list[Any] = list(query_model.children())
     router = Router.for_query_document(query_modules=queries, document_modules=documents)
     prompts = {name: prompt or "" for name, prompt in embedder.prompts.items()} | {"query": ""}

@@ -15,12 +15,15 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor
 
 from wordllama_st.errors import ArgumentError, ModelLoadError
-from wordllama_st.modules.stock import model_settings, static_modules
+from wordllama_st.modules.stock import model_settings, projection_of, static_modules
 from wordllama_st.static.formats.load import read_static_model
 from wordllama_st.static.formats.save import write_static_model
 from wordllama_st.static.space import VectorSpace
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.tokenizer import plain_tokenizer
+
+#: From how many times the dim of its rows on a projected table is kept as two factors.
+SMALLER_AS_FACTORS = 2
 
 
 def static_model_from_pretrained(source: str | Path | SentenceTransformer) -> SentenceTransformer:
@@ -30,18 +33,20 @@ def static_model_from_pretrained(source: str | Path | SentenceTransformer) -> Se
         source: What :meth:`~wordllama_st.StaticEncoder.from_pretrained` takes; or a model over a static table.
 
     Returns:
-        A stock model whose table [V, d] is in float32 and in memory of its own.
+        A stock model whose table [V, d] is in float32 and in memory of its own; a projection is multiplied into it.
 
     Raises:
         ModelLoadError: If the model is not static; likewise ModelUnavailableError and UnknownModelError.
+        ArgumentError: If a model in memory has a Dense with a bias or an activation.
     """
     if isinstance(source, SentenceTransformer):
         if not is_static_model(source):
             raise ModelLoadError(f"The model begins with {type(source[0]).__name__}, not a static table; bake it.")
+        projection_of(source)
         return source
     table = read_static_model(source)
     weight = np.array(table.expanded(), np.float32)  # a copy: what was loaded is a mapping of its file
-    modules = static_modules(replace(table, weight=weight, mapping=None, scales=None))
+    modules = static_modules(replace(table, weight=weight, mapping=None, scales=None, projection=None))
     return SentenceTransformer(modules=modules, **model_settings(table))
 
 
@@ -61,10 +66,14 @@ def embedding_weight(model: SentenceTransformer) -> Tensor:
 def normalized_model(
     model: SentenceTransformer, projection: npt.NDArray[np.float32] | None = None
 ) -> SentenceTransformer:
-    """Return a static model whose embeddings are projected by [d, D], if a projection is given, and of unit length."""
+    """Return a static model whose embeddings are projected by [d, D], if a projection is given, and of unit length.
+
+    The projection stays a factor where the table would be at least twice as large as the one that is projected.
+    """
     weight = embedding_weight(model).detach().cpu().numpy()
-    weight = weight if projection is None else weight @ projection
-    table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize=True)
+    table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize=True, projection=projection)
+    if table.dim < SMALLER_AS_FACTORS * weight.shape[1]:
+        table = table.multiplied()
     return SentenceTransformer(modules=static_modules(table), **model_settings(table))
 
 
@@ -83,14 +92,15 @@ def save_static_model(
     ``space`` is that of the index which the model was adapted to.
 
     Raises:
-        ArgumentError: If the model is not static.
+        ArgumentError: If the model is not static, or has a Dense with a bias or an activation.
         OutputExistsError: If ``path`` has content and ``overwrite`` is not set.
     """
     if not is_static_model(model):
         raise ArgumentError(f"{type(model[0]).__name__} is no static table; bake the model.")
     weight = embedding_weight(model).detach().cpu().numpy()
     normalize = any(isinstance(module, Normalize) for module in model)
-    table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize, space=space, **model_settings(model))
+    kept = {"space": space, "projection": projection_of(model), **model_settings(model)}
+    table = StaticTable(weight, plain_tokenizer(model.tokenizer), normalize, **kept)
     write_static_model(table, path, origin, scores=scores, overwrite=overwrite)
 
 

@@ -85,9 +85,9 @@ def test_a_model_that_begins_with_another_module_is_named(kind: str, parts: list
 
 
 def test_a_further_module_is_named(model: Path) -> None:
-    dense = "sentence_transformers.models.Dense"
-    edit_json(model / "modules.json", lambda modules: [*modules, {**modules[0], "path": "1_Dense", "type": dense}])
-    refusal(model, dense, "SentenceTransformer runs it")
+    norm = "sentence_transformers.models.LayerNorm"
+    edit_json(model / "modules.json", lambda modules: [*modules, {**modules[0], "path": "1_LayerNorm", "type": norm}])
+    refusal(model, norm, "SentenceTransformer runs it")
 
 
 def test_a_checkpoint_is_no_static_model(tmp_path: Path) -> None:

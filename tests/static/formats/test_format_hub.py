@@ -84,6 +84,7 @@ LOADS = {
     "folder at a tag": Load("org/folder", {"revision": TAG}),
     "folder at a commit": Load("org/folder", {"revision": COMMIT}),
     "root": Load("org/root"),
+    "projected": Load("org/projected"),
     "no settings": Load("org/no-settings"),
     "model2vec": Load("org/model2vec", {"token": "hf_token"}),
     "model2vec, config alone": Load("org/config-alone"),
@@ -107,6 +108,8 @@ FAILURES: dict[str, tuple[Load, str, list[str]]] = {
     "forbidden": (Load("org/forbidden"), "ModelUnavailableError", ["org/forbidden", "modules.json", "403"]),
 }
 REFUSALS = {("org/gated", "modules.json"): (403, "GatedRepo"), ("org/forbidden", "modules.json"): (403, None)}
+#: Those in the layout of sentence-transformers.
+IN_FOLDERS = ("org/folder", "org/no-settings", "org/projected")
 #: Fetched by another library, which asks for no modules.json.
 PREFETCH = [("org/prefetched", name) for name in ("config.json", "model.safetensors", "tokenizer.json")]
 
@@ -147,6 +150,7 @@ def tables(tokenizer: Tokenizer) -> dict[str, StaticTable]:
     return {
         "org/folder": random,
         "org/root": random,
+        "org/projected": replace(random, projection=np.eye(8, 20, 3, np.float32)),
         "org/no-settings": replace(random, prompts={}),
         "org/model2vec": replace(shared, prompts={"query": "find: "}),
         "org/config-alone": shared,
@@ -159,7 +163,7 @@ def hub(tables: dict[str, StaticTable], tmp_path_factory: pytest.TempPathFactory
     directory = tmp_path_factory.mktemp("hub")
     files: dict[tuple[str, str], bytes] = {}
     for repository, table in tables.items():
-        write = sentence_transformers.write if repository in ("org/folder", "org/no-settings") else model2vec.write
+        write = sentence_transformers.write if repository in IN_FOLDERS else model2vec.write
         write(table, directory / repository, card="")
         files |= directory_files(repository, directory / repository)
         files[repository, "onnx/model.onnx"] = b"not for us"

@@ -225,7 +225,7 @@ def _model_sha256(table: StaticTable) -> str:
     """Hash what an embedding depends on: the table, the tokenizer and whether embeddings are scaled."""
     digest = hashlib.sha256(table.tokenizer.to_str().encode("utf-8", "surrogatepass"))
     digest.update(str(table.normalize).encode())
-    for array in (table.weight, table.mapping, table.scales):
+    for array in (table.weight, table.mapping, table.scales, table.projection):
         if array is not None:
             digest.update(f"{array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)

@@ -190,9 +190,8 @@ def missing_weights(path: Path) -> ModelLoadError:
     return ModelLoadError(f"{path.parent} has no {path.name}: the model is not complete. Fetch or save it again.")
 
 
-def write_dense(table: StaticTable, path: Path) -> None:
-    """Write :meth:`StaticTable.dense` as ``embedding.weight``, [V, d]."""
-    weight = table.dense()
+def write_weight(weight: npt.NDArray[Any], path: Path) -> None:
+    """Write a table of floats as ``embedding.weight``, [V, d]."""
     write_tensor(path, TENSOR_NAME, weight.dtype.name, (weight.shape[0], weight.shape[1]), byte_chunks(weight))
 
 

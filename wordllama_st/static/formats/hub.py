@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
 
 from wordllama_st.errors import ModelLoadError, ModelUnavailableError
 from wordllama_st.static.formats import model2vec, sentence_transformers
+from wordllama_st.static.formats.dense import SETTINGS_FILE
 from wordllama_st.static.formats.files import WEIGHT_FILE, read_json
 from wordllama_st.storage.hub import download_file, httpx, translate_hub_error
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE
@@ -47,6 +48,9 @@ def snapshot(repo_id: str, *, revision: str | None = None, token: bool | str | N
                 repository.find(sentence_transformers.AXES_FILE)
             repository.get((folder / WEIGHT_FILE).as_posix())
             repository.get((folder / TOKENIZER_FILE).as_posix())
+            if dense := sentence_transformers.projection_folder(modules):
+                repository.get((dense / SETTINGS_FILE).as_posix())
+                repository.get((dense / WEIGHT_FILE).as_posix())
         return modules.parent
     path = repository.get(model2vec.CONFIG_FILE)
     config = read_json(path)

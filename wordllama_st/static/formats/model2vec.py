@@ -51,7 +51,8 @@ def write(table: StaticTable, path: str | Path, *, card: str, overwrite: bool = 
     They give the same embeddings if the tokenizer has no unknown token: model2vec leaves that out. Nothing is cut.
 
     Args:
-        table: The model, in any dtype; mapping and scales are kept as they are.
+        table: The model, in any dtype; mapping and scales are kept as they are. A projection, for which there is no
+            place, is multiplied into the rows.
         path: A directory, which appears when it is complete.
         card: The README.md.
         overwrite: Whether to replace what is at ``path``.
@@ -59,6 +60,7 @@ def write(table: StaticTable, path: str | Path, *, card: str, overwrite: bool = 
     Raises:
         OutputExistsError: If ``path`` has content and ``overwrite`` is not set.
     """
+    table = table.multiplied()
     tensors = {EMBEDDINGS: table.weight, WEIGHTS: table.scales, MAPPING: table.mapping}
     if table.mapping is None and len(table.weight) != table.tokenizer.get_vocab_size(with_added_tokens=True):
         # model2vec refuses a table that has another number of rows than there are tokens, unless a mapping says why.

@@ -109,11 +109,12 @@ def _model_card(name: str, table: StaticTable, origin: Sequence[str], scores: Se
         model_name=name,
         eval_results=list(scores) or None,
     )
+    rows = f"a table of {table.num_tokens:,} in {table.weight.shape[1]} dimensions"
+    projected = "" if table.projection is None else f", projected to {table.dim:,}"
     parts = [
         f"---\n{data.to_yaml()}\n---\n",
         f"# {name}\n",
-        f"A static text embedder: the mean of token embeddings, from a table of {table.num_tokens:,} in {table.dim} "
-        f"dimensions.\n",
+        f"A static text embedder: the mean of token embeddings, from {rows}{projected}.\n",
         "## Made from\n",
         *[f"- {statement}" for statement in origin],
         f"- Written by wordllama-st {version('wordllama-st')}\n",

@@ -4,26 +4,30 @@ sentence-transformers itself writes the table into the root folder, and names th
 cannot import. With the weights in a subfolder and the old public class path, the same directory loads in all of them
 and gives the same embeddings. Both are read.
 
+A table of low rank may be two factors: a StaticEmbedding and a Dense behind it, without bias and activation.
+
 Of an asymmetric model, which is a Router of sentence-transformers, the query side is read if it is static.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from wordllama_st.errors import ModelLoadError
+from wordllama_st.static.formats.dense import read_projection, write_projection
 from wordllama_st.static.formats.files import (
     WEIGHT_FILE,
     TensorFile,
     read_json,
     read_table,
-    write_dense,
     write_json,
     write_tokenizer,
+    write_weight,
 )
 from wordllama_st.static.space import VectorSpace
 from wordllama_st.static.table import StaticTable
@@ -69,15 +73,24 @@ def embedding_folder(modules_file: Path) -> PurePosixPath | None:
     Raises:
         ModelLoadError: If the modules.json is damaged, or the folder is outside the model's.
     """
-    kind, path = _query_modules(modules_file)[0]
+    return _folder(modules_file, 0, "StaticEmbedding")
+
+
+def projection_folder(modules_file: Path) -> PurePosixPath | None:
+    """Return the folder of the Dense behind a StaticEmbedding, or None if there is none; errors as for that."""
+    return _folder(modules_file, 1, "Dense") if len(_query_modules(modules_file)) > 1 else None
+
+
+def _folder(modules_file: Path, place: int, name: str) -> PurePosixPath | None:
+    kind, path = _query_modules(modules_file)[place]
     folder = PurePosixPath(path)
     if folder.is_absolute() or ".." in folder.parts:
         raise ModelLoadError(f"{modules_file} names a folder outside the model's, {path!r}, which is not read.")
-    return folder if _name(kind) == "StaticEmbedding" else None
+    return folder if _name(kind) == name else None
 
 
 def read(path: Path) -> StaticTable:
-    """Read a directory with a modules.json: a StaticEmbedding and, possibly, a Normalize behind it.
+    """Read a directory with a modules.json: a StaticEmbedding and, possibly, a Dense and a Normalize behind it.
 
     They are the whole model, or the query side of a Router, whose other side is not read. Texts are never cut, not even
     where tokenizer.json says so, which the stock class heeds.
@@ -89,23 +102,27 @@ def read(path: Path) -> StaticTable:
     (first, _), *others = _query_modules(path / MODULES_FILE)
     if folder is None:
         raise ModelLoadError(f"{path} {_NOT_STATIC.get(_name(first), _OTHER).format(path, first)}")
+    dense = projection_folder(path / MODULES_FILE)
+    others = others if dense is None else others[1:]
     for kind, _ in others:
         if _name(kind) != "Normalize":
             raise ModelLoadError(
-                f"{path} has a {kind} behind its token vectors; a static model has a Normalize there or nothing. "
-                f"SentenceTransformer runs it."
+                f"{path} has a {kind} behind its token vectors; a static model has a Dense there, a Normalize, both in "
+                f"this order or nothing. SentenceTransformer runs it."
             )
     settings = _settings(path / SETTINGS_FILE)
     is_router = router_file(path / MODULES_FILE) is not None
     settings |= {"normalize": bool(others), "space": _read_space(path), "asymmetric": is_router}
-    return read_table(path / folder / WEIGHT_FILE, path / folder / TOKENIZER_FILE, **settings)
+    table = read_table(path / folder / WEIGHT_FILE, path / folder / TOKENIZER_FILE, **settings)
+    return table if dense is None else replace(table, projection=read_projection(path / dense, table.dim))
 
 
 def write(table: StaticTable, path: str | Path, *, card: str, overwrite: bool = False) -> None:
     """Write a static model that ``SentenceTransformer(path)`` loads with nothing of this package installed.
 
     Args:
-        table: The model, float32 or float16. Mapping and scales are folded into the table.
+        table: The model, float32 or float16. Mapping and scales are folded into the table. A projection becomes a Dense
+            of the table's dtype, since the stock class multiplies the two.
         path: A directory, which appears when it is complete.
         card: The README.md.
         overwrite: Whether to replace what is at ``path``.
@@ -117,13 +134,18 @@ def write(table: StaticTable, path: str | Path, *, card: str, overwrite: bool = 
     with staged_directory(path, overwrite=overwrite) as staging:
         embedding = staging / "0_StaticEmbedding"
         embedding.mkdir()
-        write_dense(table, embedding / WEIGHT_FILE)
+        weight = replace(table, projection=None).dense()
+        write_weight(weight, embedding / WEIGHT_FILE)
+        if table.projection is not None:
+            write_projection(table.projection, staging / "1_Dense", weight.dtype.name)
         write_all_but_weights(table, staging, embedding.name, card)
 
 
 def write_all_but_weights(table: StaticTable, directory: Path, folder: str, card: str) -> None:
     """Write the tokenizer into the ``folder`` of a model's ``directory``, and modules, settings and card around it."""
-    modules = {"StaticEmbedding": folder, **({"Normalize": "1_Normalize"} if table.normalize else {})}
+    modules = {"StaticEmbedding": folder}
+    for name, is_there in (("Dense", table.projection is not None), ("Normalize", table.normalize)):
+        modules |= {name: f"{len(modules)}_{name}"} if is_there else {}
     entries = [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{module}"}
         for index, (module, path) in enumerate(modules.items())

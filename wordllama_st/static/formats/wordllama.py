@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from wordllama_st.errors import ModelLoadError
-from wordllama_st.static.formats.files import read_table, write_dense, write_tokenizer
+from wordllama_st.static.formats.files import read_table, write_tokenizer, write_weight
 from wordllama_st.static.released import ModelFiles
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.staging import staged_directory
@@ -90,7 +90,7 @@ def write(table: StaticTable, path: str | Path, *, card: str, overwrite: bool = 
     There is no place for prompts, nor for ``normalize``: if it is set, the README.md passes ``norm=True`` to ``embed``.
 
     Args:
-        table: The model, float32 or float16. Mapping and scales are folded into the table.
+        table: The model, float32 or float16. Mapping, scales and projection are folded into the table.
         path: A directory, which appears when it is complete.
         card: The README.md, to which the way to load the directory is added.
         overwrite: Whether to replace what is at ``path``.
@@ -103,7 +103,7 @@ def write(table: StaticTable, path: str | Path, *, card: str, overwrite: bool = 
         for folder in (WEIGHTS_FOLDER, TOKENIZERS_FOLDER):
             (staging / folder).mkdir()
         # The package's name for the table of a ModelURI that is not its own.
-        write_dense(table, staging / WEIGHTS_FOLDER / f"custom_{table.dim}.safetensors")
+        write_weight(table.dense(), staging / WEIGHTS_FOLDER / f"custom_{table.dim}.safetensors")
         write_tokenizer(table, staging / TOKENIZERS_FOLDER / TOKENIZER_FILE)
         usage = _USAGE.format(dim=table.dim, tokenizer=TOKENIZER_FILE, norm=", norm=True" if table.normalize else "")
         (staging / "README.md").write_text(card.rstrip() + "\n" + usage, encoding="utf-8")
