@@ -46,7 +46,7 @@ STUCK_AFTER = 120
 #: So little that the look-up is emptied again and again.
 WORD_MEMORY = 2**20
 BATCH = 10_000
-#: The share by which memory may grow after the first tenth of the texts.
+#: The share by which the most memory may be more after the first tenth of the texts than in it.
 GROWTH = 0.05
 
 Encode = Callable[[list[str]], Any]
@@ -221,22 +221,24 @@ def interrupted(texts: list[str]) -> tuple[int, int]:
 
 
 def grows(texts: list[str], count: int) -> bool:
-    """Encode many texts with a new word each, and tell whether memory grows after the first tenth."""
-    encoder, start, before = StaticEncoder.from_pretrained(MODEL), time.monotonic(), (0, 0)
+    """Encode many texts with a new word each, and tell whether memory ever grows beyond that of the first tenth.
+
+    It rises and falls, since what is remembered of words is let go from time to time.
+    """
+    encoder, start = StaticEncoder.from_pretrained(MODEL), time.monotonic()
     words = sorted({word for text in texts for word in text.split() if len(word) < 12})
-    chance = random.Random(0)
+    chance, measured = random.Random(0), []
     for done in range(0, count, BATCH):
         encoder.encode([f"{' '.join(chance.choices(words, k=6))} {number:x}x" for number in range(done, done + BATCH)])
-        if done + BATCH == count // 10:
-            before = (resident(), anonymous())
-    after = (resident(), anonymous())
+        measured.append((resident(), anonymous()))
+    first = len(measured) // 10
+    before, after = (np.max(some, axis=0) / 2**20 for some in (measured[:first], measured[first:]))
+    growth = after[0] / before[0] - 1
     speed = count / (time.monotonic() - start)
-    print(
-        f"{count:,} texts at {speed:,.0f}/s: {before[0] / 2**20:,.1f} MB resident after a tenth of them, and", end=" "
-    )
-    print(f"{after[0] / 2**20:,.1f} MB after all, {after[0] / before[0] - 1:+.1%} (not mapped: ", end="")
-    print(f"{before[1] / 2**20:,.1f} and {after[1] / 2**20:,.1f} MB)", flush=True)
-    return after[0] > (1 + GROWTH) * before[0]
+    print(f"memory: {count:,} texts at {speed:,.0f}/s; the most in the first tenth and in", end=" ")
+    print(f"the rest: {before[0]:.1f} and {after[0]:.1f} MB resident, {growth:+.1%};", end=" ")
+    print(f"of it not mapped from files: {before[1]:.1f} and {after[1]:.1f} MB", flush=True)
+    return bool(growth > GROWTH)
 
 
 def main() -> None:

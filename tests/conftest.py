@@ -16,6 +16,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
 from texts import EMBEDDING_DIM, made_up_pairs
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from wordllama_st import Codebook
 
 VOCABULARY_SIZE = 512
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

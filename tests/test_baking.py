@@ -59,7 +59,7 @@ def test_both_stacks_over_a_table_of_any_dtype_bake_to_the_same_vectors(
 
 
 @given(text=st.text(max_size=60))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_for_every_text_baked_and_trained_vectors_agree(
     text: str, static_and_trained: tuple[SentenceTransformer, SentenceTransformer]
 ) -> None:

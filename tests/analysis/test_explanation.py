@@ -26,7 +26,7 @@ def told_in_every_way(explanation: Explanation) -> list[Explanation]:
     "options", [{}, {"similarity_fn_name": "dot"}, {"similarity_fn_name": "dot", "normalize": True}]
 )
 @given(text_a=TEXTS, text_b=TEXTS, dim=st.sampled_from([None, 8]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_contributions_add_up_to_the_similarity_of_every_two_texts(
     kind: str, options: dict[str, object], text_a: str, text_b: str, dim: int | None
 ) -> None:

@@ -70,7 +70,7 @@ def assert_adds_up(page: str, score: float, factor: int = 100) -> np.ndarray:
 
 
 @given(text_a=TEXTS, text_b=TEXTS, options=st.sampled_from([{}, {"similarity_fn_name": "dot"}]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_printed_cells_add_up_to_the_printed_score(text_a: str, text_b: str, options: dict[str, object]) -> None:
     explanation = explain(made("llama2", **options), text_a, text_b)
     assert_adds_up(explanation.to_html(), explanation.score, 1 if options else 100)
@@ -112,7 +112,7 @@ def test_texts_are_data_and_nothing_is_fetched() -> None:
 
 
 @given(text=st.text(min_size=1).filter(str.strip))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_page_has_every_text_as_it_was_written(text: str) -> None:
     text = text.replace("\r", " ")  # which HTML itself takes for a line feed
     shown = Page(explain(made("gpt2"), text, "another").to_html()).shown

@@ -35,7 +35,7 @@ def test_tokens_and_words_are_shown_as_the_text_has_them(kind: str, text: str, t
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @given(text=TEXTS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_every_token_and_word_of_every_text_can_be_seen(kind: str, text: str) -> None:
     tokens = token_pieces(KINDS[kind](), text)
     assert len(tokens) == len(made(kind).tokenize(text))

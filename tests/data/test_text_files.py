@@ -26,7 +26,7 @@ def read_tsv(path: Path) -> list[list[str]]:
 
 
 @given(rows=_TABLE)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_tsv_keeps_its_rows_quoted_or_not(rows: list[tuple[str, str]], tmp_path_factory: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "any.tsv"
     path.write_text("".join(f"{a}\t{b}\n" for a, b in rows), encoding="utf-8", newline="")
@@ -51,7 +51,7 @@ def test_every_tsv_keeps_its_rows_quoted_or_not(rows: list[tuple[str, str]], tmp
     before=st.text(max_size=40) | st.text("é\n\ufeff"),
     broken=st.sampled_from([b"\xe9", b"\xe9a", b"\xff\xfe", b"\xc3", b"\xc3\n"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_first_byte_that_is_not_utf_8_is_named(before: str, broken: bytes, tmp_path_factory: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "broken.txt"
     start = before.encode("utf-8", "ignore")

@@ -82,7 +82,7 @@ def test_every_query_has_the_metrics_of_pytrec_eval(report: Report) -> None:
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_scores_are_judged_as_by_pytrec_eval_in_few_queries_at_a_time(data: st.DataObject) -> None:
     count = data.draw(st.sampled_from([2, 9, 150]))
     texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=3)

@@ -139,7 +139,7 @@ def test_each_text_is_encoded_once_whatever_is_made_of_its_vector() -> None:
 
 
 @given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=5, max_size=5), min_size=3, max_size=9), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_vectors_have_a_score_or_an_error_that_says_why_not(rows: list[list[float]], data: st.DataObject) -> None:
     task = SimilarityTask(
         "any", [f"a{i}" for i in range(len(rows))], [f"b{i}" for i in range(len(rows))], range(len(rows))

@@ -37,7 +37,7 @@ Stack = Callable[..., SentenceTransformer]
 Build = Callable[[Codebook], nn.Module]
 
 #: The fixtures are read, not changed, so that examples may share them.
-property_test = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+property_test = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 texts_of_a_batch = st.lists(
     st.one_of(st.just(""), st.text(max_size=30), st.sampled_from(["The llama naps.", "llama llama llama", "  \n"])),

@@ -111,7 +111,7 @@ def test_the_function_of_a_batch_can_be_sent_to_another_process() -> None:
     threads=st.integers(1, 3),
     lost=st.sets(st.integers(0, 6)),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_row_is_there_once_however_rows_are_split_and_whatever_parts_were_lost(
     sizes: list[int], group: int, threads: int, lost: set[int]
 ) -> None:

@@ -45,7 +45,7 @@ def relative_error(actual: npt.NDArray[np.float32], expected: npt.NDArray[np.flo
 
 @pytest.mark.parametrize("kind", ["llama2", "llama3", "bert", "t5"])
 @given(batch=st.lists(st.text() | st.lists(st.sampled_from(CORPUS), max_size=9).map(" ".join), min_size=9, max_size=12))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_vector_is_the_mean_of_the_tokens_rows(kind: str, batch: list[str]) -> None:
     made = encoder(kind)
     for text, together in zip(batch, made.encode(batch), strict=True):
@@ -109,7 +109,7 @@ def test_encode_is_the_stock_classs(
 
 @pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary", "float32"])
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(2, 20), dim=st.integers(1, 40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_quantization_is_the_stock_librarys(precision: str, seed: int, count: int, dim: int) -> None:
     generator = np.random.default_rng(seed)
     vectors = generator.standard_normal((count, dim)).astype(np.float32)

@@ -51,7 +51,7 @@ def held_in(dtype: Any, is_projected: bool) -> StaticEncoder:
     texts=st.lists(st.text() | st.lists(st.sampled_from(CORPUS), max_size=60).map(" ".join), min_size=1, max_size=40),
     batch_size=st.integers(1, 40),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_text_has_the_same_bits_in_every_company(
     dtype: Any, is_projected: bool, normalize: bool, texts: list[str], batch_size: int
 ) -> None:

@@ -84,7 +84,7 @@ def test_the_same_model_comes_from_files_and_from_memory(
         np.testing.assert_array_equal(weights(in_memory.model)[name], weight)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(texts=st.lists(st.text(max_size=20), min_size=1, max_size=8), data=st.data())
 def test_batches_are_those_that_the_model_makes_of_the_texts(
     tokenizer: Tokenizer, texts: list[str], data: st.DataObject

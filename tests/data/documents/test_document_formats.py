@@ -269,7 +269,7 @@ def test_pdf_that_is_encrypted_or_damaged_says_so() -> None:
 
 @pytest.mark.parametrize("ending", [".txt", ".md", ".html", ".py"])
 @given(data=st.binary() | st.text().map(str.encode) | st.text("#-=_*`<>/!&;abp\"'\n :|()[]").map(str.encode))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_a_file_holds_is_sections_or_an_error(ending: str, data: bytes) -> None:
     try:
         sections = read(ending, data)

@@ -24,7 +24,7 @@ LONG_TEXT = st.lists(st.lists(WORD, max_size=60).map(" ".join), max_size=8).map(
 
 
 @given(text=st.text() | LONG_TEXT | st.text("これは文です。", max_size=4000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_passages_joined_hold_every_text_in_order(text: str) -> None:
     passages = make_passages(paragraphs(text))
     assert "".join("".join(passages).split()) == "".join(text.split())
@@ -34,7 +34,7 @@ def test_passages_joined_hold_every_text_in_order(text: str) -> None:
 
 
 @given(text=LONG_TEXT)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_word_is_divided(text: str) -> None:
     assert " ".join(make_passages(paragraphs(text))).split() == text.split()
 

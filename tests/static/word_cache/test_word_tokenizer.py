@@ -68,7 +68,7 @@ def lists(bags: Bags) -> list[list[int]]:
 @given(batch=st.lists(texts, min_size=1, max_size=5))
 @example(batch=CORPUS)
 @example(batch=["", " ", "  ", "\n", " \n ", "▁", "▁ x", "x▁ y", "", "a", ""])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_text_has_the_tokenizers_own_ids(kind: str, batch: list[str]) -> None:
     found, tokenizer = words(kind), KINDS[kind]()
     expected = [plain(tokenizer, text) for text in batch]
@@ -103,7 +103,7 @@ def by_gigatoken(kind: str) -> PlainTokenizer:
 @given(batch=st.lists(texts, max_size=5))
 @example(batch=CORPUS)
 @example(batch=["", " ", "  ", "\n", " \n ", "▁", "▁ x", "x▁ y", "", "a", ""])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_gigatoken_gives_the_tokenizers_own_ids(kind: str, batch: list[str]) -> None:
     assert lists(by_gigatoken(kind).bags(batch)) == [plain(KINDS[kind](), text) for text in batch]
 

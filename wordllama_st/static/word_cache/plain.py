@@ -57,7 +57,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 #: Characters after which gigatoken is worth its import.
 WORTH_LOADING = 2**21
 #: Characters after which gigatoken is loaded anew, since it keeps every word that it has seen.
-KEPT = 2**25
+KEPT = 3 * 2**21
 
 
 @dataclass(frozen=True)
