@@ -29,10 +29,12 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest $(IN_PARALLEL)
 	for package in $(INTEGRATIONS); do (cd $$package && ../../$(BIN)/python -m pytest $(IN_PARALLEL)) || exit 1; done
 
-# Seconds of it, as `make fuzz SECONDS=3600`.
+# Seconds of all readers together, as `make fuzz SECONDS=3600`, or inputs of each, as `make fuzz RUNS=100000`. Where there is
+# no atheris, which guides it by coverage, damage is random.
 SECONDS ?= 600
 fuzz: $(INSTALLED)
-	$(BIN)/python tests/codebook/fuzzing.py $(SECONDS)
+	$(PIP) --quiet atheris || true
+	$(BIN)/python reliability/fuzzing/fuzz.py --jobs 2 $(if $(RUNS),--runs $(RUNS),--seconds $(SECONDS))
 
 # Kills of the commands that write, at random points; as `make kill COUNT=5000`. With root, small disks as well.
 COUNT ?= 500

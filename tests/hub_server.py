@@ -61,6 +61,7 @@ class HubServer:
     Attributes:
         requests: What was asked for, in order.
         bytes_served: Of all bodies.
+        redirects: The URL of another server that has a (repository, file name), as the Hub's storage has large ones.
         ignores_ranges: Whether a range asked for is answered with the whole file, as some proxies do.
         empties_ranges: Whether a range asked for is answered with the headers that belong to it and no byte.
         breaks: Connections that will break, one after the other, each after half of a body above 10,000 bytes.
@@ -79,6 +80,7 @@ class HubServer:
         self.files = dict(files)
         self.requests: list[Request] = []
         self.refusals: dict[tuple[str, str], tuple[int, str | None]] = {}
+        self.redirects: dict[tuple[str, str], str] = {}
         self.bytes_served = 0
         self.ignores_ranges = False
         self.empties_ranges = False
@@ -117,6 +119,9 @@ class HubServer:
             "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
             "X-Repo-Commit": COMMIT,
         }
+        if key in self.redirects:
+            linked = {"X-Linked-Etag": headers["ETag"], "X-Linked-Size": str(len(content))}
+            return Answer(302, headers | linked | {"Location": f"{self.redirects[key]}{path}"})
         if not self.ignores_ranges and (asked := _RANGE.fullmatch(byte_range or "")):
             start, end = int(asked[1]), min(int(asked[2] or len(content) - 1), len(content) - 1)
             headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"

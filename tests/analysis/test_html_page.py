@@ -11,9 +11,12 @@ import pytest
 from explained import LOGIN, PASSWORD, TEXTS, made, released
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
+from wordllama_st import StaticEncoder
 from wordllama_st.analysis import explain
 from wordllama_st.analysis.explanation import MOST_SHOWN
+from wordllama_st.static.table import StaticTable
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -109,6 +112,19 @@ def test_texts_are_data_and_nothing_is_fetched() -> None:
     (policy,) = (a["content"] for t, a in parsed.elements if t == "meta" and "http-equiv" in a)
     assert policy is not None
     assert policy.startswith("default-src 'none'")
+
+
+def test_a_models_tokens_and_what_it_has_no_token_for_are_data() -> None:
+    known, unknown = (f"{quote}><img/src=x>" for quote in "\"'")
+    tokenizer = Tokenizer(models.WordLevel({known: 0, "plain": 1, "[UNK]": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    weight = np.array([[1.0, 0.2], [0.5, 1.0], [0.0, 0.0]], np.float32)  # what is unknown has no colour
+    text = f"{unknown} {known} {unknown} plain {unknown}"
+    page = Page(explain(StaticEncoder(StaticTable(weight, tokenizer)), text, text).to_html())
+    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "img"})
+    assert text in page.shown
+    titles = {title for _, attributes in page.elements if (title := attributes.get("title"))}
+    assert {known, unknown, f"{known} · {unknown}"} <= {title.strip() for title in titles}
 
 
 @given(text=st.text(min_size=1).filter(str.strip))

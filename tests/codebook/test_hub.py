@@ -135,6 +135,21 @@ def test_the_token_is_sent(machine: Machine, hub: HubServer) -> None:
     assert {request.token for request in hub.requests if request.filename} == {"hf_secret"}
 
 
+def test_a_token_does_not_follow_a_redirect_to_another_host(
+    machine: Machine, hub: HubServer, files: dict[str, bytes], expected: torch.Tensor
+) -> None:
+    with HubServer(hub.files) as storage:
+        elsewhere = storage.url.replace("127.0.0.1", "localhost")  # huggingface_hub goes by the name of the host
+        hub.redirects = dict.fromkeys(hub.files, elsewhere)
+        done = machine.extract("--token", "hf_secret", "--tensor-name", KEY)
+        assert done.returncode == 0, done.stderr
+        assert torch.equal(machine.table(), expected)
+        fetched = {request.filename for request in storage.requests}
+        assert {"tokenizer.json", json.loads(files["model.safetensors.index.json"])["weight_map"][KEY]} <= fetched
+        assert {request.token for request in storage.requests} == {None}
+    assert {request.token for request in hub.requests if request.filename} == {"hf_secret"}
+
+
 def test_connections_that_break_are_resumed(machine: Machine, hub: HubServer, expected: torch.Tensor) -> None:
     hub.breaks = 4
     done = machine.extract("--tensor-name", KEY)

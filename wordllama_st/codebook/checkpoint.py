@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from wordllama_st.codebook.input_embeddings import find_input_embeddings
 from wordllama_st.codebook.token_table import ArrayRows
 from wordllama_st.errors import CodebookError, CodebookNotFoundError
+from wordllama_st.storage.links import file_inside
 from wordllama_st.storage.safetensors_file import TensorEntry, read_header, table_layout
 
 CONFIG_FILE = "config.json"
@@ -29,16 +31,8 @@ class Checkpoint:
 
     def path(self, filename: str) -> Path | None:
         """A small file on this machine's disk, fetched if need be; None if the checkpoint has none of that name."""
-        directory = Path(self.name)
-        path = directory / filename
-        if not path.is_file():
-            return None
-        # No link may lead out of the checkpoint; within a Hub cache, all files are links to its blobs.
-        target, home = path.resolve(), directory.resolve()
-        blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
-        if not target.is_relative_to(home) and not target.is_relative_to(blobs):
-            raise CodebookError(f"{path} is a link to {target}, outside the checkpoint. Put the file itself there.")
-        return path
+        path = file_inside(Path(self.name), filename, CodebookError)
+        return path if os.path.isfile(path) else None
 
     def single_file(self) -> str | None:
         """The safetensors file that holds all tensors of a checkpoint without an index; None if there is none."""

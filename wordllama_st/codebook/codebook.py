@@ -18,9 +18,10 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from wordllama_st.codebook.concat import ConcatenatedRows, check_vocabularies
-from wordllama_st.codebook.find import PROVENANCE_FILE, WEIGHT_FILE, Provenance, find_table, open_table
+from wordllama_st.codebook.find import PROVENANCE_FILE, WEIGHT_FILE, Provenance, find_table, open_directory
 from wordllama_st.codebook.token_table import ArrayRows, CheckedRows, FoundTable, Rows, blocks, prefetched
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError
+from wordllama_st.storage.links import file_inside
 from wordllama_st.storage.safetensors_file import TENSOR_NAME, table_bytes, write_tensor
 from wordllama_st.storage.staging import OwnFile, staged_directory, staged_file
 from wordllama_st.storage.tokenizer import (
@@ -218,8 +219,8 @@ class Codebook:
         for name in (PROVENANCE_FILE, WEIGHT_FILE, TOKENIZER_FILE):
             if not (directory / name).is_file():
                 raise CodebookNotFoundError(f"{directory} is no saved codebook: it has no {name}.")
-        provenance = Provenance.read(directory / PROVENANCE_FILE)
-        found = open_table(directory / WEIGHT_FILE, directory / TOKENIZER_FILE, str(directory))
+        provenance = Provenance.read(file_inside(directory, PROVENANCE_FILE, CodebookError))
+        found = open_directory(directory)
         if (found.rows.shape, found.rows.dtype) != (provenance.shape, provenance.dtype):
             raise CodebookError(
                 f"{directory / WEIGHT_FILE} holds a {found.rows.dtype} table of shape {list(found.rows.shape)}, but "

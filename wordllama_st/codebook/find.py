@@ -11,12 +11,13 @@ import numpy as np
 
 from wordllama_st.codebook.checkpoint import Checkpoint
 from wordllama_st.codebook.token_table import ArrayRows, FoundTable
-from wordllama_st.codebook.tokenizer_files import find_tokenizer
+from wordllama_st.codebook.tokenizer_files import find_tokenizer, read_tokenizer
 from wordllama_st.errors import CodebookError
 from wordllama_st.static import released
 from wordllama_st.static.formats import sentence_transformers as static_format
+from wordllama_st.storage.links import file_inside
 from wordllama_st.storage.safetensors_file import TENSOR_NAME
-from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer
+from wordllama_st.storage.tokenizer import TOKENIZER_FILE
 
 #: The table of a saved codebook, and where it comes from.
 WEIGHT_FILE, PROVENANCE_FILE = "codebook.safetensors", "codebook.json"
@@ -83,13 +84,13 @@ def find_table(
         return open_gguf(path, tensor_name)
     if path.exists():
         if tensor_name is None and (path / WEIGHT_FILE).is_file():
-            return open_table(path / WEIGHT_FILE, path / TOKENIZER_FILE, str(path))
+            return open_directory(path)
         if tensor_name is None and (static := static_format.find(path)) is not None:
-            return open_table(*static, str(path))
+            return open_directory(path, *(file.relative_to(path).as_posix() for file in static))
         checkpoint = Checkpoint(path)
     elif released.is_released(name):
         files = released.fetch(name, revision=revision, token=token)
-        found = open_table(files.weights, files.tokenizer, name, tensor_name or TENSOR_NAME)
+        found = _open_table(files.weights, files.tokenizer, name, tensor_name or TENSOR_NAME)
         # The first columns of a Matryoshka table are its shorter selves.
         columns = found.rows.block(0, found.rows.shape[0])[:, : files.model.dim]
         return replace(found, rows=ArrayRows(np.ascontiguousarray(columns), found.rows.dtype))
@@ -103,6 +104,12 @@ def find_table(
     return FoundTable(rows, tokenizer, checkpoint.name, tensor_name, architecture, checkpoint.commit)
 
 
-def open_table(weights: Path, tokenizer: Path, source: str, tensor_name: str = TENSOR_NAME) -> FoundTable:
+def open_directory(directory: Path, weights: str = WEIGHT_FILE, tokenizer: str = TOKENIZER_FILE) -> FoundTable:
+    """Open the table in a directory; CodebookError if a link there leads out of the directory."""
+    table, its_tokenizer = (file_inside(directory, name, CodebookError) for name in (weights, tokenizer))
+    return _open_table(table, its_tokenizer, str(directory))
+
+
+def _open_table(weights: Path, tokenizer: Path, source: str, tensor_name: str = TENSOR_NAME) -> FoundTable:
     """Map a tensor of a safetensors file, and read its tokenizer.json."""
-    return FoundTable(ArrayRows.from_file(weights, tensor_name), load_tokenizer(tokenizer), source, tensor_name)
+    return FoundTable(ArrayRows.from_file(weights, tensor_name), read_tokenizer(tokenizer), source, tensor_name)

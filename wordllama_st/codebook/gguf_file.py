@@ -18,6 +18,7 @@ import numpy as np
 
 from wordllama_st.codebook.gguf_tokenizer import TOKENS, tokenizer_from_metadata
 from wordllama_st.codebook.token_table import ArrayRows, FoundTable, Rows
+from wordllama_st.codebook.tokenizer_files import try_tokenizer
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, require
 from wordllama_st.storage.safetensors_file import DTYPES, STORAGE_DTYPES, Table
 
@@ -88,6 +89,7 @@ def open_gguf(path: Path, tensor_name: str | None = None) -> FoundTable:
         raise CodebookError(f"{path} holds no tensor {name!r}; {others}{' and others' if len(names) > 5 else ''}.")
     rows = _rows(holder, name, read(holder).tensors[name])
     tokenizer = tokenizer_from_metadata(header.metadata, str(parts[0]))
+    try_tokenizer(tokenizer, parts[0])
     architecture = str(header.metadata.get("general.architecture", "")) or None
     return FoundTable(rows, tokenizer, str(path), name, architecture)
 

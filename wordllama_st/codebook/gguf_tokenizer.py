@@ -17,6 +17,7 @@ from wordllama_st.codebook import tokenizer_files
 from wordllama_st.codebook.tokenizer_files import SPACE
 from wordllama_st.errors import CodebookError, reason
 from wordllama_st.storage.charsmap import check_charsmaps, is_sound_charsmap
+from wordllama_st.storage.normalizers import check_growth
 from wordllama_st.storage.tokenizer import panics_are_errors
 
 _PREFIX = "tokenizer.ggml."
@@ -120,6 +121,7 @@ def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
             with panics_are_errors():
                 tokenizer = Tokenizer.from_str(metadata[_HUGGINGFACE])
                 check_charsmaps(tokenizer)
+                check_growth(tokenizer)
         except Exception as error:  # tokenizers raises bare Exception
             raise _fault(where, _HUGGINGFACE, f"is no tokenizer that can be read: {reason(error)}") from error
         return tokenizer

@@ -16,7 +16,8 @@ from tokenizers import Regex, Tokenizer, normalizers
 
 from wordllama_st.codebook.checkpoint import Checkpoint
 from wordllama_st.errors import CodebookError, MissingExtraError, WordLlamaSTError, reason, require
-from wordllama_st.storage.charsmap import component_steps, is_sound_charsmap
+from wordllama_st.storage.charsmap import is_sound_charsmap
+from wordllama_st.storage.normalizers import component_steps
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer, no_tokenizer, panics_are_errors
 
 #: The files of tokenizers that no tokenizer.json was written for: SentencePiece, tiktoken, BPE and WordPiece ones.
@@ -48,7 +49,7 @@ def find_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     """
     path = checkpoint.path(TOKENIZER_FILE)
     if path is not None:
-        return _read(path)
+        return read_tokenizer(path)
     vocabulary = next((path for name in _VOCABULARIES if (path := checkpoint.path(name)) is not None), None)
     if vocabulary is None:
         raise no_tokenizer(checkpoint.name)
@@ -66,19 +67,24 @@ def find_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     return _as_sentencepiece(_converted(vocabulary, len(model.pieces)), model, vocabulary)
 
 
-def _read(path: Path) -> Tokenizer:
-    """Read a tokenizer.json and try it on texts of all kinds: some faults show only then."""
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Read a tokenizer.json, and try it; the errors are those of :func:`find_tokenizer`."""
+    tokenizer = load_tokenizer(path)
+    try_tokenizer(tokenizer, path)
+    return tokenizer
+
+
+def try_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
+    """Try a tokenizer on texts of all kinds: some faults show only then. It neither pads nor truncates afterwards."""
+    tokenizer.no_truncation()
+    tokenizer.no_padding()  # to lengths that no memory has
     try:
         with panics_are_errors():
-            tokenizer = load_tokenizer(path)
             for text in _PROBES:
                 tokenizer.encode(text, add_special_tokens=False)
-    except WordLlamaSTError:
-        raise
     except Exception as error:  # tokenizers raises bare Exception
         said = reason(error).rstrip(".")
         raise CodebookError(f"{path} is no tokenizer that can read every text: {said}. Download it again.") from error
-    return tokenizer
 
 
 def _entries(path: Path) -> int:
@@ -108,6 +114,9 @@ def _converted(vocabulary: Path, entries: int) -> Tokenizer:
         if (known := backend.get_vocab_size()) < entries:
             found = f"a {kind} takes {known:,} of its {entries:,} tokens. It may look for a file of another name"
             raise ValueError(f"{found}; tokenizer_class in tokenizer_config.json names the kind of tokenizer")
+        try_tokenizer(backend, vocabulary)
+    except WordLlamaSTError:
+        raise
     except Exception as error:  # a tokenizer can be wrong in as many ways as transformers has tokenizers
         said = reason(error).rstrip(".")
         raise CodebookError(

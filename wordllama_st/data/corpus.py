@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -165,10 +166,9 @@ def read_vectors(path: str | Path) -> npt.NDArray[Any]:
         DatasetError: If there is no such file, or no array of numbers in it.
     """
     try:
-        vectors: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        return np.lib.format.open_memmap(path, mode="r")  # which reads neither pickles nor archives
+    except Exception as error:  # a header is written in Python's syntax, which can be wrong in many ways
         raise DatasetError(f"{path} cannot be read as .npy: {reason(error)}.") from error
-    return vectors
 
 
 def _passages(folder: Path) -> Iterator[str]:
@@ -195,12 +195,25 @@ def _read_batches(path: Path) -> tuple[dict[str, pa.DataType], Callable[[list[st
         return types, lambda columns: rows.select_columns(columns).iter(_CHUNK)
     if not path.is_file():
         raise DatasetError(f"There is no file {path}.")
-    try:
+    with _damage_named(path):
         file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+        types = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+
+    def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
+        with _damage_named(path):
+            for batch in file.iter_batches(_CHUNK, columns=columns):
+                batch.validate(full=True)  # readers trust that texts are UTF-8
+                yield batch
+
+    return types, batches
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} cannot be read: {reason(error)}") from error
-    types = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
-    return types, lambda columns: file.iter_batches(_CHUNK, columns=columns)
 
 
 def _text_columns(path: Path, types: dict[str, pa.DataType], wanted: str | None) -> list[str]:

@@ -116,7 +116,10 @@ def infer_training_data(rows: Dataset, columns: Sequence[str] | None = None, nam
     # The Trainer goes by the order of the texts, but takes a text column called "label" for a label.
     rows = rows.select_columns(used).rename_columns(dict(zip(used, names, strict=True)))
     if is_scored:
-        rows = rows.cast_column(SCORE, Value("float32"))
+        try:
+            rows = rows.cast_column(SCORE, Value("float32"))
+        except Exception as error:  # of datasets or of Arrow
+            raise DatasetError(f"{name}: the scores are no numbers that float32 has: {reason(error)}") from error
     return TrainingData(rows, kind, name, tuple(used), ignored)
 
 
@@ -150,7 +153,10 @@ def read_rows(source: str, split: str = "train", *, header: bool = True) -> Data
         if not header:
             options["header"] = None
     try:
-        return load_dataset(FILE_FORMATS[suffix], data_files=escape(str(path)), split="train", **options)
+        rows = load_dataset(FILE_FORMATS[suffix], data_files=escape(str(path)), split="train", **options)
+        if suffix == ".parquet":
+            rows.data.table.validate(full=True)  # readers trust that texts are UTF-8
+        return rows
     except Exception as error:
         if "corresponds to no data" in str(error):
             raise DatasetError(f"{source} has no rows.") from error

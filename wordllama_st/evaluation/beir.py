@@ -84,6 +84,7 @@ def _read_texts(path: Path) -> dict[str, str]:
             parts = [entry.get("title") or "", entry["text"]]
             text = " ".join(part.strip() for part in parts if part.strip())
             identity = str(entry["_id"])
+            (identity + text).encode()  # not every text of JSON is one of UTF-8
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DatasetError(f"{path}, line {number} is no object with an _id and a text: {error!r}.") from error
         if identity in texts:

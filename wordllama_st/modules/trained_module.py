@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from sentence_transformers.base.modules import Module
+
+from wordllama_st.errors import ModelLoadError
 
 try:
     from typing import Self
@@ -24,9 +29,22 @@ class TrainedModule(Module):
     @classmethod
     def load(cls, model_name_or_path: str, **kwargs: Any) -> Self:  # type: ignore[override]
         where = location(kwargs)
-        module = cls(**cls.load_config(model_name_or_path, **where))
-        cls.load_torch_weights(model_name_or_path, model=module, **where)
+        config = cls.load_config(model_name_or_path, **where)
+        weights = cls.load_torch_weights(model_name_or_path, **where)
+        with torch.device("meta"):  # where it takes no memory, whatever numbers are in the config
+            expected = _shapes(cls(**config).state_dict())
+        if (found := _shapes(weights)) != expected:
+            raise ModelLoadError(
+                f"The weights in {Path(model_name_or_path, where.get('subfolder', ''))} are {found}, and its "
+                f"config.json describes {expected}. Save the model again."
+            )
+        module = cls(**config)
+        module.load_state_dict(weights)
         return module
+
+
+def _shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in sorted(weights.items())}
 
 
 def location(kwargs: dict[str, Any]) -> dict[str, Any]:

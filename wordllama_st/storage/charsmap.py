@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
+
+from wordllama_st.storage.normalizers import normalizer_steps
 
 #: Bytes of a compiled character map; SentencePiece's largest has some 300,000.
 _MAX_CHARSMAP = 2**22
@@ -16,19 +15,9 @@ _MAX_CHARSMAP = 2**22
 
 def check_charsmaps(tokenizer: Tokenizer) -> None:
     """Raise ValueError if a tokenizer has a compiled character map that is not sound."""
-    normalizer = tokenizer.normalizer
-    for step in component_steps(None if normalizer is None else json.loads(normalizer.__getstate__())):
+    for step in normalizer_steps(tokenizer):
         if step["type"] == "Precompiled" and not is_sound_charsmap(base64.b64decode(step["precompiled_charsmap"])):
             raise ValueError("its precompiled_charsmap is damaged")
-
-
-def component_steps(*components: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    """The steps of normalizers and pre-tokenizers, those in sequences too."""
-    for component in components:
-        if component is not None and component["type"] == "Sequence":
-            yield from component_steps(*component.get("normalizers", component.get("pretokenizers", ())))
-        elif component is not None:
-            yield component
 
 
 def is_sound_charsmap(charsmap: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +13,20 @@ from tokenizers import Tokenizer
 
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason
 from wordllama_st.storage.charsmap import check_charsmaps
+from wordllama_st.storage.normalizers import check_growth
 
 TOKENIZER_FILE = "tokenizer.json"
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """Read a tokenizer.json; raises CodebookNotFoundError if there is none, CodebookError if it cannot be read."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # which is no error for a name that is too long
         raise no_tokenizer(path)
     try:
         with panics_are_errors():
             tokenizer = Tokenizer.from_file(str(path))
             check_charsmaps(tokenizer)
+            check_growth(tokenizer)
     except Exception as error:  # tokenizers raises bare Exception
         said = reason(error).rstrip(".")
         raise CodebookError(f"{path} is not a tokenizer.json that the tokenizers library reads: {said}.") from error
@@ -58,7 +61,7 @@ def plain_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
     """A copy that neither truncates nor pads nor adds special tokens, whoever calls it and however."""
     definition = json.loads(tokenizer.to_str())
     definition.update(truncation=None, padding=None, post_processor=None)
-    return Tokenizer.from_str(json.dumps(definition))
+    return _tokenizer_of(definition)
 
 
 def text_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
@@ -78,7 +81,18 @@ def text_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
         last = max(index for index, token in enumerate(added) if token["special"])
         (_enter_pieces if model["type"] == "Unigram" else _enter_words)(model, added[: last + 1])
         definition["added_tokens"] = [token for token in added if not token["special"]]
-    return Tokenizer.from_str(json.dumps(definition))
+    return _tokenizer_of(definition)
+
+
+def _tokenizer_of(definition: dict[str, Any]) -> Tokenizer:
+    """Make the tokenizer of a definition; CodebookError if it contradicts itself, as where two tokens have one id."""
+    try:
+        with panics_are_errors():
+            return Tokenizer.from_str(json.dumps(definition))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise CodebookError(
+            f"The tokenizer is damaged, and would not be read again: {reason(error).rstrip('.')}. Fetch it again."
+        ) from error
 
 
 def _enter_words(model: dict[str, Any], added: list[dict[str, Any]]) -> None:

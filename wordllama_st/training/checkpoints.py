@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import torch
@@ -47,8 +47,9 @@ def sole_run(directory: Path) -> Iterator[None]:
 
 def last_complete_checkpoint(directory: Path) -> Path | None:
     """Return the newest checkpoint that was written completely; a run killed while saving leaves one that was not."""
-    complete = [path for path in directory.glob("checkpoint-*") if _is_complete(path)]
-    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    steps = {path: path.name.removeprefix("checkpoint-") for path in directory.glob("checkpoint-*")}
+    complete = [path for path, step in steps.items() if step.isdecimal() and _is_complete(path)]
+    return max(complete, key=lambda path: int(steps[path]), default=None)
 
 
 def _is_complete(checkpoint: Path) -> bool:
@@ -63,9 +64,11 @@ def _is_whole(path: Path) -> bool:
             json.loads(path.read_bytes())
         elif path.suffix == ".safetensors":
             read_header(path)
-    except (ValueError, OSError, RecursionError):
+        elif path.suffix in (".pt", ".pth"):
+            return is_zipfile(path)  # its directory is a zip file's end
+    except (ValueError, OSError, RecursionError, BadZipFile):
         return False
-    return path.suffix not in (".pt", ".pth") or is_zipfile(path)  # its directory is a zip file's end
+    return True
 
 
 def check_or_record_run(directory: Path, run: dict[str, Any], model: nn.Module) -> None:
@@ -86,7 +89,7 @@ def check_or_record_run(directory: Path, run: dict[str, Any], model: nn.Module) 
         raise TrainingError(f"{directory} has checkpoints, but no {RUN_FILE} that says of which run; choose another.")
     start = sketch(model)
     different = check_or_record(path, run, {START: start})
-    if not different and not _is_close(json.loads(path.read_text(encoding="utf-8")).get(START), start):
+    if not different and not _is_close(dict(json.loads(path.read_text(encoding="utf-8"))).get(START), start):
         different = [f"start ({START})"]
     if different:
         raise TrainingError(
@@ -114,7 +117,7 @@ def _is_close(recorded: Any, start: list[list[float]]) -> bool:
     try:
         before, now = np.array(recorded, np.float64), np.array(start, np.float64)
         distances, norms = np.linalg.norm(before - now, axis=1), np.linalg.norm(now, axis=1)
-    except (TypeError, ValueError):  # there is none, or it is of other parameters
+    except (TypeError, ValueError, OverflowError):  # there is none, or it is of other parameters
         return False
     return bool((distances <= SAME_START * norms).all())
 

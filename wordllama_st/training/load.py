@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Module
@@ -11,8 +11,8 @@ from torch import nn
 
 from wordllama_st.errors import ModelLoadError, WordLlamaSTError, reason
 from wordllama_st.modules import Binarize, LLMTokenEmbedding, Projection, WeightedPool
-from wordllama_st.static.formats.files import read_json
-from wordllama_st.static.formats.sentence_transformers import MODULES_FILE, SETTINGS_FILE, read_modules
+from wordllama_st.static.formats.files import PICKLE_FILE, WEIGHT_FILE, missing_weights, model_file, read_json
+from wordllama_st.static.formats.sentence_transformers import MODULES_FILE, SETTINGS_FILE, inner_folder, read_modules
 
 STOCK = "sentence_transformers."
 OWN_MODULES: tuple[type[Module], ...] = (Binarize, LLMTokenEmbedding, Projection, WeightedPool)
@@ -36,10 +36,14 @@ def model_from_pretrained(path: str | Path, *, device: str | None = None) -> Sen
     for name, kind in ((MODULES_FILE, "sentence-transformers"), (SETTINGS_FILE, "complete")):
         if not (path / name).is_file():
             raise ModelLoadError(f"{path} holds no {kind} model: there is no {name}.")
-    config = read_json(path / SETTINGS_FILE)
+    config = read_json(model_file(path, SETTINGS_FILE))
     if not isinstance(config, dict):
         raise ModelLoadError(f"{path / SETTINGS_FILE} is no JSON object. Save the model again.")
-    listed = [(_module_class(kind), subfolder) for kind, subfolder in read_modules(path / MODULES_FILE)]
+    modules_file = model_file(path, MODULES_FILE)
+    listed = [
+        (_module_class(kind), _checked_folder(path, inner_folder(subfolder, modules_file)))
+        for kind, subfolder in read_modules(modules_file)
+    ]
     loaded: list[nn.Module] = [_load_module(module, path, subfolder) for module, subfolder in listed]
     try:
         model = SentenceTransformer(
@@ -55,6 +59,15 @@ def model_from_pretrained(path: str | Path, *, device: str | None = None) -> Sen
         # As sentence-transformers does when it loads by path: a model that is not trained further keeps its card.
         model._model_card_text = card.read_text(encoding="utf-8")  # type: ignore[assignment]
     return model
+
+
+def _checked_folder(path: Path, subfolder: PurePosixPath) -> str:
+    """Return a module's folder; ModelLoadError if a link there leads out of the model, or its weights are a pickle."""
+    for file in (path / subfolder).glob("*"):
+        model_file(path, subfolder / file.name)
+    if (path / subfolder / PICKLE_FILE).is_file() and not (path / subfolder / WEIGHT_FILE).is_file():
+        raise missing_weights(path / subfolder / WEIGHT_FILE)
+    return str(subfolder)
 
 
 def _load_module(module_class: type[Module], path: Path, subfolder: str) -> nn.Module:

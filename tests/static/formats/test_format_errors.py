@@ -129,12 +129,12 @@ def test_a_weights_file_that_was_cut_short(size: int, model: Path, shared: Path)
 def test_pickles_are_refused_with_the_mend(model: Path) -> None:
     folder = model / "0_StaticEmbedding"
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    refusal(model, "pickle", "save it again")
+    refusal(model, "as a pickle only", "save it again")
 
 
 def test_a_directory_of_pickles_alone(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    refusal(tmp_path, "pickle", "save it again")
+    refusal(tmp_path, "as a pickle only", "save it again")
 
 
 def test_weights_that_are_not_there(model: Path) -> None:

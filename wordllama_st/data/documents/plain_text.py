@@ -20,7 +20,7 @@ def decode(content: bytes, declared: str | None = None) -> str:
     except UnicodeDecodeError as error:
         try:
             text = content.decode(declared or "ascii")  # never ASCII, which is UTF-8 too
-        except (LookupError, UnicodeError):
+        except (LookupError, ValueError):
             raise DocumentError(f"not UTF-8, to be converted with iconv -t utf-8: byte {error.start}") from error
     if "\0" in text:
         raise DocumentError(f"no text: a zero at character {text.index(chr(0))}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import tokenize
 from collections.abc import Iterator
 from importlib.util import decode_source
+from io import BytesIO
 from pathlib import PurePosixPath
 
 from wordllama_st.data.docstrings import DefinitionNode, definitions, parse, summary_and_body
@@ -14,11 +16,15 @@ from wordllama_st.errors import DocumentError
 
 #: A shorter comment is about the line below it, and says little without that.
 MIN_COMMENT_WORDS = 8
+#: Those of domain names, which take hours for a few megabytes.
+SLOW_ENCODINGS = ("punycode", "idna")
 
 
 def read(content: bytes, name: str) -> list[Section]:
     """Read a section for each docstring, its body after the signature, and for the comments of each definition."""
     try:
+        if tokenize.detect_encoding(BytesIO(content).readline)[0].lower() in SLOW_ENCODINGS:
+            raise DocumentError("in an encoding of domain names")
         source = decode_source(content)  # in the encoding that it declares, as Python reads it
         tree = parse(source)
     except UnicodeDecodeError as error:

@@ -95,8 +95,8 @@ def _by_reason(skipped: Iterable[Skipped]) -> list[str]:
 def read_documents(folder: str | Path, *, show_progress_bar: bool | None = None) -> Documents:
     """Read every document below a folder: plain text, reStructuredText, Markdown, HTML, Python and PDF.
 
-    Hidden files and folders, installed packages, virtual environments and links to folders are passed over, and so are
-    Python's tests. The same files give the same result on every machine.
+    Hidden files and folders, installed packages, virtual environments, links to folders or out of the folder are passed
+    over, and so are Python's tests. The same files give the same result on every machine.
 
     Args:
         folder: The folder; or one document alone.
@@ -124,6 +124,7 @@ def read_documents(folder: str | Path, *, show_progress_bar: bool | None = None)
             continue
         name = path.name if path == root else _name(path, root)
         try:
+            _check_link(path, root)
             documents.append(_read(path, name, FORMATS[suffix]))
         except DocumentError as error:
             if path == root:
@@ -154,6 +155,12 @@ def _files(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
                 kept.append(name)
         folders[:] = kept
         yield from (Path(here, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _check_link(path: Path, root: Path) -> None:
+    """Raise DocumentError for a link out of the folder, which may be somebody else's."""
+    if path != root and path.is_symlink() and path.is_file() and not path.resolve().is_relative_to(root.resolve()):
+        raise DocumentError("a link out of the folder, not followed")
 
 
 def _read(path: Path, name: str, format: Format) -> Document:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
 from wordllama_st.disk import naming_full_disk
-from wordllama_st.errors import OutputExistsError
+from wordllama_st.errors import ModelLoadError, OutputExistsError, reason
 from wordllama_st.static.dataset.embedding import EMBEDDING, EmbeddingColumn
 from wordllama_st.static.dataset.report import SkippedFile
 from wordllama_st.storage.staging import check_or_record, discard, remove_leftovers, staged_file, write_text
@@ -75,7 +75,7 @@ class Manifest:
         """
         path = out / MANIFEST
         names = os.listdir(out)
-        if overwrite and MANIFEST in names and '"part_rows"' in path.read_text(encoding="utf-8"):
+        if overwrite and MANIFEST in names and b'"part_rows"' in path.read_bytes():
             for name in [*filter(_is_part, names), MANIFEST]:  # so that parts always have a manifest
                 (out / name).unlink(missing_ok=True)
             _check_is_ours(out)
@@ -84,9 +84,12 @@ class Manifest:
                 f"{out} is the output of another run: {', '.join(differing)} differ. Choose another output, or "
                 f"overwrite it on purpose."
             )
-        content = json.loads(path.read_text(encoding="utf-8"))
-        skipped = [SkippedFile(**file) for file in content.get("skipped", [])]
-        parts = [Part(**part) for part in content["parts"]] if "parts" in content else None
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            skipped = [SkippedFile(**file) for file in content.get("skipped", [])]
+            parts = [Part(**part) for part in content["parts"]] if "parts" in content else None
+        except TypeError as error:
+            raise ModelLoadError(f"{path} is damaged: {reason(error)}. Delete {out} and run again.") from error
         return cls(path, made_of, content.get("model", model), content.get("ranges"), skipped, parts)
 
     def finish(self, parts: list[Part]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from wordllama_st.errors import ModelLoadError
-from wordllama_st.static.formats.files import WEIGHT_FILE, TensorFile, read_json, write_json
+from wordllama_st.static.formats.files import WEIGHT_FILE, TensorFile, model_file, read_json, write_json
 from wordllama_st.static.similarity import Vectors
 from wordllama_st.storage.safetensors_file import byte_chunks, write_tensor
 
@@ -36,13 +36,14 @@ def write_projection(projection: Vectors, directory: Path, dtype: str) -> None:
     write_tensor(directory / WEIGHT_FILE, _WEIGHT, dtype, (width, dim), byte_chunks(weight))
 
 
-def read_projection(directory: Path, dim: int) -> Vectors:
-    """Read the projection [d, D] of rows of d dimensions.
+def read_projection(model: Path, folder: PurePosixPath, dim: int) -> Vectors:
+    """Read the projection [d, D] of rows of d dimensions from a folder of a model's directory.
 
     Raises:
-        ModelLoadError: If the Dense is more than a product, is damaged or incomplete, or does not fit the rows.
+        ModelLoadError: If the Dense is more than a product, is damaged or incomplete, or does not fit the rows; or if a
+            link leads out of the model's directory.
     """
-    path = directory / SETTINGS_FILE
+    path = model_file(model, folder / SETTINGS_FILE)
     settings = read_json(path)
     if not isinstance(settings, dict):
         raise ModelLoadError(f"{path} is not a JSON object. Fetch or save the model again.")
@@ -52,7 +53,7 @@ def read_projection(directory: Path, dim: int) -> Vectors:
                 f"{path} has {value!r} for {name}; the Dense of a static model multiplies the mean by a matrix, "
                 f"without bias and activation. SentenceTransformer runs it."
             )
-    file = TensorFile(directory / WEIGHT_FILE)
+    file = TensorFile(model_file(model, folder / WEIGHT_FILE))
     weight = file.read(_WEIGHT)
     width, length = settings.get("out_features"), settings.get("in_features")
     if list(weight.shape) != [width, length] or length != dim or weight.dtype.kind != "f":

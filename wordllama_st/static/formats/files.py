@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError, ModelLoadError, reason
 from wordllama_st.static.table import StaticTable
+from wordllama_st.storage.links import file_inside
 from wordllama_st.storage.safetensors_file import TENSOR_NAME, TensorEntry, byte_chunks, read_header, write_tensor
 from wordllama_st.storage.tokenizer import load_tokenizer, plain_tokenizer, tokens_without_row
 
@@ -31,6 +33,11 @@ _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
 }  # fmt: skip
+
+
+def model_file(directory: Path, name: str | PurePosixPath) -> Path:
+    """Return the path of a file of a model; ModelLoadError if a link there leads out of the model's directory."""
+    return file_inside(directory, name, ModelLoadError)
 
 
 def read_json(path: Path) -> Any:
@@ -55,7 +62,7 @@ class TensorFile:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
+        if not os.path.isfile(path):  # which is no error for a name that is too long
             raise missing_weights(path)
         self.path = path
         try:
@@ -181,7 +188,7 @@ def _check_vocabulary(table: StaticTable, weights: Path, tokenizer: Path) -> Non
 
 def missing_weights(path: Path) -> ModelLoadError:
     """Return the error for a model without its safetensors file."""
-    if (path.parent / PICKLE_FILE).is_file():
+    if os.path.isfile(path.parent / PICKLE_FILE):
         return ModelLoadError(
             f"{path.parent} has its weights as a pickle only ({PICKLE_FILE}), which can run code when it is read, and "
             f"is not read here. If you trust it, load it with the library that wrote it and save it again: that "

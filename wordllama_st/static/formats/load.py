@@ -7,7 +7,14 @@ from pathlib import Path
 from wordllama_st.errors import ArgumentError, ModelLoadError, ModelUnavailableError
 from wordllama_st.static import released
 from wordllama_st.static.formats import model2vec, sentence_transformers, wordllama
-from wordllama_st.static.formats.files import EMBEDDINGS, PICKLE_FILE, WEIGHT_FILE, TensorFile, missing_weights
+from wordllama_st.static.formats.files import (
+    EMBEDDINGS,
+    PICKLE_FILE,
+    WEIGHT_FILE,
+    TensorFile,
+    missing_weights,
+    model_file,
+)
 from wordllama_st.static.formats.sentence_transformers import MODULES_FILE
 from wordllama_st.static.table import StaticTable
 
@@ -62,7 +69,7 @@ def read_static_model(
 
 
 def _read_directory(directory: Path) -> StaticTable:
-    weights = directory / WEIGHT_FILE
+    weights = model_file(directory, WEIGHT_FILE)
     if (directory / "codebook.json").is_file():
         raise ModelLoadError(
             f"{directory} is a codebook, of which a model is yet to be made: wordllama-st train {directory} DATA --out "

@@ -21,6 +21,7 @@ from wordllama_st.static.formats.files import (
     MAPPING,
     WEIGHT_FILE,
     WEIGHTS,
+    model_file,
     read_json,
     read_table,
     write_json,
@@ -39,10 +40,11 @@ def read(path: Path) -> StaticTable:
     Raises:
         ModelLoadError: If files are missing, damaged or do not fit together.
     """
-    config = read_json(path / CONFIG_FILE)
+    config = read_json(model_file(path, CONFIG_FILE))
     if not isinstance(config, dict):
         raise ModelLoadError(f"{path / CONFIG_FILE} is not a JSON object. Fetch or save the model again.")
-    return read_table(path / WEIGHT_FILE, path / TOKENIZER_FILE, normalize=bool(config.get("normalize", False)))
+    weights, tokenizer = model_file(path, WEIGHT_FILE), model_file(path, TOKENIZER_FILE)
+    return read_table(weights, tokenizer, normalize=bool(config.get("normalize", False)))
 
 
 def write(table: StaticTable, path: str | Path, *, card: str, overwrite: bool = False) -> None:

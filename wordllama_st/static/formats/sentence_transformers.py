@@ -23,6 +23,7 @@ from wordllama_st.static.formats.dense import read_projection, write_projection
 from wordllama_st.static.formats.files import (
     WEIGHT_FILE,
     TensorFile,
+    model_file,
     read_json,
     read_table,
     write_json,
@@ -58,7 +59,7 @@ def find(directory: Path) -> tuple[Path, Path] | None:
         The two files; None if the directory holds no static model.
     """
     try:
-        folder = embedding_folder(directory / MODULES_FILE)
+        folder = embedding_folder(model_file(directory, MODULES_FILE))
     except ModelLoadError:
         return None
     return None if folder is None else (directory / folder / WEIGHT_FILE, directory / folder / TOKENIZER_FILE)
@@ -83,10 +84,16 @@ def projection_folder(modules_file: Path) -> PurePosixPath | None:
 
 def _folder(modules_file: Path, place: int, name: str) -> PurePosixPath | None:
     kind, path = _query_modules(modules_file)[place]
+    folder = inner_folder(path, modules_file)
+    return folder if _name(kind) == name else None
+
+
+def inner_folder(path: str, modules_file: Path) -> PurePosixPath:
+    """Return a folder that a modules.json names; ModelLoadError if it is outside the model's."""
     folder = PurePosixPath(path)
     if folder.is_absolute() or ".." in folder.parts:
         raise ModelLoadError(f"{modules_file} names a folder outside the model's, {path!r}, which is not read.")
-    return folder if _name(kind) == name else None
+    return folder
 
 
 def read(path: Path) -> StaticTable:
@@ -98,11 +105,14 @@ def read(path: Path) -> StaticTable:
     Raises:
         ModelLoadError: If the model has other modules, or files are missing, damaged or do not fit together.
     """
-    folder = embedding_folder(path / MODULES_FILE)
-    (first, _), *others = _query_modules(path / MODULES_FILE)
+    modules = model_file(path, MODULES_FILE)
+    if (router := router_file(modules)) is not None:
+        model_file(path, router)
+    folder = embedding_folder(modules)
+    (first, _), *others = _query_modules(modules)
     if folder is None:
         raise ModelLoadError(f"{path} {_NOT_STATIC.get(_name(first), _OTHER).format(path, first)}")
-    dense = projection_folder(path / MODULES_FILE)
+    dense = projection_folder(modules)
     others = others if dense is None else others[1:]
     for kind, _ in others:
         if _name(kind) != "Normalize":
@@ -110,11 +120,10 @@ def read(path: Path) -> StaticTable:
                 f"{path} has a {kind} behind its token vectors; a static model has a Dense there, a Normalize, both in "
                 f"this order or nothing. SentenceTransformer runs it."
             )
-    settings = _settings(path / SETTINGS_FILE)
-    is_router = router_file(path / MODULES_FILE) is not None
-    settings |= {"normalize": bool(others), "space": _read_space(path), "asymmetric": is_router}
-    table = read_table(path / folder / WEIGHT_FILE, path / folder / TOKENIZER_FILE, **settings)
-    return table if dense is None else replace(table, projection=read_projection(path / dense, table.dim))
+    settings = _settings(model_file(path, SETTINGS_FILE))
+    settings |= {"normalize": bool(others), "space": _read_space(path), "asymmetric": router is not None}
+    table = read_table(model_file(path, folder / WEIGHT_FILE), model_file(path, folder / TOKENIZER_FILE), **settings)
+    return table if dense is None else replace(table, projection=read_projection(path, dense, table.dim))
 
 
 def write(table: StaticTable, path: str | Path, *, card: str, overwrite: bool = False) -> None:
@@ -216,8 +225,10 @@ def _settings(path: Path) -> dict[str, Any]:
         default, similarity = content.get("default_prompt_name"), content.get("similarity_fn_name") or "cosine"
     except AttributeError as error:
         raise ModelLoadError(f"{path} is not what it should be, an object with prompts by name.") from error
-    if not all(isinstance(text, str) for text in prompts.values()) or not isinstance(similarity, str):
-        raise ModelLoadError(f"{path} has prompts or a similarity_fn_name that are no texts; write texts there.")
+    if not all(isinstance(text, str) for text in (*prompts.values(), similarity, "" if default is None else default)):
+        raise ModelLoadError(
+            f"{path} has prompts, a default_prompt_name or a similarity_fn_name that are no texts; write texts there."
+        )
     if default is not None and default not in prompts:
         raise ModelLoadError(
             f"{path} has {default!r} for its default prompt, but its prompts are {', '.join(prompts) or 'none'}. Add "
@@ -235,14 +246,14 @@ def write_space(space: VectorSpace, directory: Path) -> None:
 
 
 def _read_space(directory: Path) -> VectorSpace | None:
-    path, axes_path = directory / SPACE_FILE, directory / AXES_FILE
+    path, axes_path = model_file(directory, SPACE_FILE), model_file(directory, AXES_FILE)
     if not path.is_file():
         return None
     content = read_json(path)
     try:
         embedder = content.get("embedder")
         dim, cosine = int(content["dim"]), float(content["cosine"])
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         raise ModelLoadError(f"{path} is not what it should be, an object with a dim and a cosine.") from error
     if dim < 1 or not math.isfinite(cosine):
         raise ModelLoadError(f"{path} has the dim {dim} and the cosine {cosine}. Save the model again.")

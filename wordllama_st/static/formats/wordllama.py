@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from wordllama_st.errors import ModelLoadError
-from wordllama_st.static.formats.files import read_table, write_tokenizer, write_weight
+from wordllama_st.static.formats.files import model_file, read_table, write_tokenizer, write_weight
 from wordllama_st.static.released import ModelFiles
 from wordllama_st.static.table import StaticTable
 from wordllama_st.storage.staging import staged_directory
@@ -49,7 +49,8 @@ def read(path: Path, tokenizer: Path | None = None) -> StaticTable:
     Raises:
         ModelLoadError: If there are several tables; or files are missing, damaged or not those of a static model.
     """
-    if path.is_dir():
+    directory = path if path.is_dir() else None
+    if directory is not None:
         tables = find(path)
         if len(tables) != 1:
             raise ModelLoadError(
@@ -62,6 +63,9 @@ def read(path: Path, tokenizer: Path | None = None) -> StaticTable:
         others = list((path.parent.parent / TOKENIZERS_FOLDER).glob("*.json"))
         if not tokenizer.is_file() and len(others) == 1:
             (tokenizer,) = others
+    if directory is not None:
+        for file in (path, tokenizer):
+            model_file(directory, file.relative_to(directory).as_posix())
     return read_table(path, tokenizer)
 
 

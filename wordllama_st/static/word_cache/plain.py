@@ -97,7 +97,7 @@ class PlainTokenizer:
         try:
             ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         except BaseException as error:
-            _refuse_panic(error)
+            _refuse_fault(error)
             raise
         return ids
 
@@ -105,7 +105,8 @@ class PlainTokenizer:
         """Tokenize texts.
 
         Raises:
-            ModelLoadError: If the tokenizer panics, as at a text that takes one of its patterns too many steps.
+            ModelLoadError: If the tokenizer fails, as at a text that takes one of its patterns too many steps, or has
+                a character that it has no token for, not even the unknown one.
         """
         if self._may_load:
             self._characters += sum(map(len, texts))
@@ -118,7 +119,7 @@ class PlainTokenizer:
         try:
             lists = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
         except BaseException as error:
-            _refuse_panic(error)
+            _refuse_fault(error)
             raise
         offsets = np.cumsum([0, *map(len, lists)])
         return Bags(np.fromiter(chain.from_iterable(lists), np.int32, int(offsets[-1])), offsets)
@@ -141,9 +142,9 @@ class PlainTokenizer:
             return None
 
 
-def _refuse_panic(error: BaseException) -> None:
-    """Raise ModelLoadError if an error of tokenizers' is a panic, which no ``except Exception`` would catch."""
-    if is_panic(error):
+def _refuse_fault(error: BaseException) -> None:
+    """Raise ModelLoadError for tokenizers' own errors, bare Exceptions, and panics, which are not even those."""
+    if is_panic(error) or type(error) is Exception:
         raise ModelLoadError(
             f"The model's tokenizer fails on a text: {reason(error)}. Leave that text out, or mend the tokenizer.json."
         ) from error

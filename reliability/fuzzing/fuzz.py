@@ -1,0 +1,153 @@
+"""Fuzz the readers of files and texts: whatever is in one, it is read or refused by an error of this package's.
+
+    python reliability/fuzzing/fuzz.py [TARGET ...] [--seconds 600 | --runs 100000] [--jobs 2]
+    python reliability/fuzzing/fuzz.py TARGET --input FILE
+
+The seconds are for all targets together, the runs for each (slow ones get a fifth). Each target has a process of its
+own. An input may take ten seconds of processor time and a gigabyte; no other error, no exit of the process, no file
+outside the target's folder, no connection, other process or code that a file names is allowed. An input at which that
+happens is kept in the folder, and the command that repeats it is printed; the exit status is then 1.
+
+With atheris (pip install atheris; Linux), coverage guides the damage, and the inputs that reach something new stay in
+the folder's corpus for the next run. Without it, damage is random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from guards import SECONDS
+from targets import MODULES, SLOW
+from worker import INPUTS, NANOSECONDS, REFUSED, Worker, begin, work
+
+#: Of the runs of other targets.
+SHARE_OF_SLOW = 1 / 5
+#: Where files are written fast, if there is such a place.
+IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+_COVERAGE = re.compile(rb"cov: (\d+) .*corp: (\d+)/")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a target's inputs; ``fault`` is the end of the process's output if it failed."""
+
+    target: str
+    inputs: int
+    refused: int
+    seconds: float
+    coverage: str
+    corpus: str
+    fault: str | None = None
+
+    def __str__(self) -> str:
+        speed = self.inputs / max(self.seconds, 1e-9)
+        return (
+            f"{self.target:<16}{self.inputs:>10,}{speed:>11,.0f}{self.refused:>10,}{self.coverage:>10}{self.corpus:>8}"
+            f"{self.fault is not None:>9}"
+        )
+
+
+HEAD = f"{'target':<16}{'inputs':>10}{'inputs/s':>11}{'refused':>10}{'coverage':>10}{'corpus':>8}{'crashes':>9}"
+
+
+def fuzz(name: str, options: argparse.Namespace) -> Outcome:
+    """Fuzz a target in a process of its own."""
+    folder: Path = options.folder
+    runs = options.runs and max(1, int(options.runs * (SHARE_OF_SLOW if name in SLOW else 1)))
+    seconds = options.seconds * options.jobs / len(options.targets)
+    limits = ["--runs", str(runs)] if runs else ["--seconds", str(seconds)]
+    for kept in (f"{name}.input", f"{name}.counts"):
+        (folder / kept).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY, ignore_cleanup_errors=True) as scratch:
+        command = [sys.executable, __file__, name, "--worker", scratch, "--seed", str(options.seed), *limits]
+        command += ["--random"] if options.random else []
+        log = folder / f"{name}.log"
+        with log.open("wb") as output:
+            status = subprocess.run(
+                [*command, "--folder", folder], stdout=output, stderr=subprocess.STDOUT, cwd=scratch, check=False
+            ).returncode
+    said = log.read_bytes()
+    counts = np.fromfile(folder / f"{name}.counts", np.int64) if (folder / f"{name}.counts").is_file() else [0] * 3
+    found = _COVERAGE.findall(said)
+    coverage, corpus = (text.decode() for text in found[-1]) if found else ("-", "-")
+    outcome = (name, int(counts[INPUTS]), int(counts[REFUSED]), counts[NANOSECONDS] / 1e9, coverage, corpus)
+    return Outcome(*outcome, None if status == 0 else explain(name, folder, status, said.decode(errors="replace")))
+
+
+def explain(name: str, folder: Path, status: int, said: str) -> str:
+    """Keep the input at which a process ended, and say how to repeat it."""
+    ended = f"it took more than {SECONDS} s of processor time" if status == -signal.SIGPROF else f"status {status}"
+    current = folder / f"{name}.input"
+    if not current.is_file():
+        return f"{said[-3000:]}\n{name} could not begin: {ended}."
+    kept = folder / f"{name}-{hashlib.sha1(current.read_bytes()).hexdigest()[:12]}"
+    shutil.copyfile(current, kept)
+    return f"{said[-3000:]}\n{name} failed: {ended}. To repeat it:\n  {sys.executable} {__file__} {name} --input {kept}"
+
+
+def repeat(name: str, path: Path) -> None:
+    """Read one input, and say what comes of it; a fault ends the process as it did before."""
+    data = path.absolute().read_bytes()
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY, ignore_cleanup_errors=True) as scratch:
+        begin(Path(scratch))
+        print("read" if Worker(name, Path(scratch)).run(data) else "refused")
+
+
+def main() -> None:
+    """Fuzz, or repeat an input."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(MODULES)}; all by default")
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--runs", type=int)
+    parser.add_argument("--jobs", type=int, default=1, help="targets at a time")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 2**31))
+    parser.add_argument("--folder", type=Path, default=Path("fuzzing"), help="for failures and corpora (%(default)s)")
+    parser.add_argument("--input", type=Path, help="an input to repeat")
+    parser.add_argument("--random", action="store_true", help="random damage, even if atheris is installed")
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.targets = options.targets or list(MODULES)
+    if unknown := set(options.targets) - MODULES.keys():
+        parser.error(f"no targets: {', '.join(sorted(unknown))}")
+    options.folder = options.folder.absolute()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    guided = not options.random and find_spec("atheris") is not None
+    if options.input:
+        repeat(options.targets[0], options.input)
+    elif options.worker:
+        begin(options.worker)
+        atheris = __import__("atheris") if guided else None
+        limits = {"runs": options.runs, "seconds": options.seconds, "seed": options.seed}
+        work(options.targets[0], options.folder, options.worker, atheris=atheris, **limits)
+    else:
+        how = "guided by coverage (atheris)" if guided else "random damage; atheris, which guides it, is not used"
+        print(f"seed {options.seed}, {how}\n{HEAD}", flush=True)
+        with ThreadPoolExecutor(options.jobs) as pool:
+            outcomes = []
+            for outcome in pool.map(lambda name: fuzz(name, options), options.targets):
+                print(outcome, flush=True)
+                outcomes.append(outcome)
+        for outcome in outcomes:
+            print(f"\n{outcome.fault}" if outcome.fault else "", end="", flush=True)
+        print(
+            f"{sum(one.inputs for one in outcomes):,} inputs, {sum(one.fault is not None for one in outcomes)} failures"
+        )
+        sys.exit(any(outcome.fault for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What the normalizer of somebody else's tokenizer does to a text, checked before it does it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from tokenizers import Tokenizer
+
+#: How many times as long a text may become; of the models there are, none doubles it. Forty replacements of a letter by
+#: two would make a terabyte of each.
+MAX_GROWTH = 1000
+
+
+def normalizer_steps(tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """The steps of a tokenizer's normalizer, in order."""
+    normalizer = tokenizer.normalizer
+    return list(component_steps(None if normalizer is None else json.loads(normalizer.__getstate__())))
+
+
+def component_steps(*components: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """The steps of normalizers and pre-tokenizers, those in sequences too."""
+    for component in components:
+        if component is not None and component["type"] == "Sequence":
+            yield from component_steps(*component.get("normalizers", component.get("pretokenizers", ())))
+        elif component is not None:
+            yield component
+
+
+def check_growth(tokenizer: Tokenizer) -> None:
+    """Raise ValueError if a tokenizer's normalizer may make a text more than ``MAX_GROWTH`` times as long."""
+    growth = 1.0
+    for step in normalizer_steps(tokenizer):
+        if step["type"] == "Replace":
+            growth *= _growth(step["pattern"], len(step["content"]))
+    if growth > MAX_GROWTH:
+        raise ValueError(f"its normalizer makes texts {growth:.3g} times as long")
+
+
+def _growth(pattern: dict[str, str], content: int) -> float:
+    """How many times as long a text may become where each match of a pattern is replaced by so many characters."""
+    if "String" in pattern:
+        return max(1.0, content / len(pattern["String"])) if pattern["String"] else 1.0 + content
+    try:
+        matches_nothing = re.compile(pattern["Regex"]).match("") is not None
+    except (re.error, RecursionError, OverflowError):  # another syntax than Python's
+        matches_nothing = True
+    return 1.0 + content if matches_nothing else max(1.0, content)
