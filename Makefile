@@ -29,10 +29,12 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest $(IN_PARALLEL)
 	for package in $(INTEGRATIONS); do (cd $$package && ../../$(BIN)/python -m pytest $(IN_PARALLEL)) || exit 1; done
 
-# Seconds of it, as `make fuzz SECONDS=3600`.
+# Seconds of it for all targets, as `make fuzz SECONDS=3600`, or inputs for each, as `make fuzz RUNS=60000`. Where there is
+# no wheel of atheris, as outside Linux, damage is random and not guided by coverage.
 SECONDS ?= 600
 fuzz: $(INSTALLED)
-	$(BIN)/python tests/codebook/fuzzing.py $(SECONDS)
+	$(BIN)/python -c 'import atheris' 2> /dev/null || $(PIP) --only-binary :all: atheris || true
+	$(BIN)/python reliability/fuzzing/fuzz.py $(if $(RUNS),--runs $(RUNS),--seconds $(SECONDS))
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/import_time.py
@@ -73,4 +75,4 @@ lint: $(INSTALLED)
 	for package in $(INTEGRATIONS); do (cd $$package && ../../$(BIN)/mypy) || exit 1; done
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-peer demo-models quality site
+	rm -rf $(VENV) .venv-oldest .venv-peer demo-models quality site fuzzing
