@@ -33,8 +33,8 @@ test: $(INSTALLED)
 # no atheris, which guides it by coverage, damage is random.
 SECONDS ?= 600
 fuzz: $(INSTALLED)
-	$(PIP) --quiet atheris || true
-	$(BIN)/python reliability/fuzzing/fuzz.py --jobs 2 $(if $(RUNS),--runs $(RUNS),--seconds $(SECONDS))
+	$(BIN)/python -c 'import atheris' 2> /dev/null || $(PIP) --only-binary :all: atheris || true
+	$(BIN)/python reliability/fuzzing/fuzz.py $(if $(RUNS),--runs $(RUNS),--seconds $(SECONDS))
 
 # Kills of the commands that write, at random points; as `make kill COUNT=5000`. With root, small disks as well.
 COUNT ?= 500
@@ -82,4 +82,4 @@ lint: $(INSTALLED)
 	for package in $(INTEGRATIONS); do (cd $$package && ../../$(BIN)/mypy) || exit 1; done
 
 clean:
-	rm -rf $(VENV) .venv-matrix .venv-peer demo-models quality site
+	rm -rf $(VENV) .venv-matrix .venv-peer demo-models quality site fuzzing

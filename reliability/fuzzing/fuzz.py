@@ -1,9 +1,9 @@
 """Fuzz the readers of files and texts: whatever is in one, it is read or refused by an error of this package's.
 
-    python reliability/fuzzing/fuzz.py [TARGET ...] [--seconds 600 | --runs 100000] [--jobs 2]
+    python reliability/fuzzing/fuzz.py [TARGET ...] [--seconds 600 | --runs 60000] [--jobs 2]
     python reliability/fuzzing/fuzz.py TARGET --input FILE
 
-The seconds are for all targets together, the runs for each (slow ones get a fifth). Each target has a process of its
+The seconds are for all targets together, the runs for each (slow ones get a third). Each target has a process of its
 own. An input may take ten seconds of processor time and a gigabyte; no other error, no exit of the process, no file
 outside the target's folder, no connection, other process or code that a file names is allowed. An input at which that
 happens is kept in the folder, and the command that repeats it is printed; the exit status is then 1.
@@ -24,9 +24,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +38,7 @@ from targets import MODULES, SLOW
 from worker import INPUTS, NANOSECONDS, REFUSED, Worker, begin, work
 
 #: Of the runs of other targets.
-SHARE_OF_SLOW = 1 / 5
+SHARE_OF_SLOW = 1 / 3
 #: Where files are written fast, if there is such a place.
 IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 _COVERAGE = re.compile(rb"cov: (\d+) .*corp: (\d+)/")
@@ -64,28 +67,33 @@ class Outcome:
 HEAD = f"{'target':<16}{'inputs':>10}{'inputs/s':>11}{'refused':>10}{'coverage':>10}{'corpus':>8}{'crashes':>9}"
 
 
-def fuzz(name: str, options: argparse.Namespace) -> Outcome:
-    """Fuzz a target in a process of its own."""
+def fuzz(names: Sequence[str], options: argparse.Namespace) -> list[Outcome]:
+    """Fuzz targets one after the other in one process, which ends at the first input that fails."""
     folder: Path = options.folder
-    runs = options.runs and max(1, int(options.runs * (SHARE_OF_SLOW if name in SLOW else 1)))
+    for name in names:
+        for kept in (f"{name}.input", f"{name}.counts"):
+            (folder / kept).unlink(missing_ok=True)
     seconds = options.seconds * options.jobs / len(options.targets)
-    limits = ["--runs", str(runs)] if runs else ["--seconds", str(seconds)]
-    for kept in (f"{name}.input", f"{name}.counts"):
-        (folder / kept).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=IN_MEMORY, ignore_cleanup_errors=True) as scratch:
-        command = [sys.executable, __file__, name, "--worker", scratch, "--seed", str(options.seed), *limits]
-        command += ["--random"] if options.random else []
-        log = folder / f"{name}.log"
-        with log.open("wb") as output:
-            status = subprocess.run(
-                [*command, "--folder", folder], stdout=output, stderr=subprocess.STDOUT, cwd=scratch, check=False
-            ).returncode
+    limits = ["--runs", str(options.runs)] if options.runs else ["--seconds", str(seconds)]
+    log = folder / f"{names[0]}.log"
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY, ignore_cleanup_errors=True) as scratch, log.open("wb") as output:
+        command = [sys.executable, __file__, *names, "--worker", scratch, "--seed", str(options.seed), *limits]
+        command += ["--folder", str(folder), *(["--random"] if options.random else [])]
+        run = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, cwd=scratch, check=False)
     said = log.read_bytes()
-    counts = np.fromfile(folder / f"{name}.counts", np.int64) if (folder / f"{name}.counts").is_file() else [0] * 3
     found = _COVERAGE.findall(said)
     coverage, corpus = (text.decode() for text in found[-1]) if found else ("-", "-")
-    outcome = (name, int(counts[INPUTS]), int(counts[REFUSED]), counts[NANOSECONDS] / 1e9, coverage, corpus)
-    return Outcome(*outcome, None if status == 0 else explain(name, folder, status, said.decode(errors="replace")))
+    outcomes = []
+    for name in names:
+        path = folder / f"{name}.counts"
+        counts = np.fromfile(path, np.int64) if path.is_file() else np.zeros(3, np.int64)
+        inputs, refused, nanoseconds = counts[[INPUTS, REFUSED, NANOSECONDS]].tolist()
+        outcomes.append(Outcome(name, inputs, refused, nanoseconds / 1e9, coverage, corpus))
+    if run.returncode:
+        last = max((n for n, name in enumerate(names) if (folder / f"{name}.input").is_file()), default=0)
+        fault = explain(names[last], folder, run.returncode, said.decode(errors="replace"))
+        outcomes[last] = replace(outcomes[last], fault=fault)
+    return outcomes
 
 
 def explain(name: str, folder: Path, status: int, said: str) -> str:
@@ -93,10 +101,11 @@ def explain(name: str, folder: Path, status: int, said: str) -> str:
     ended = f"it took more than {SECONDS} s of processor time" if status == -signal.SIGPROF else f"status {status}"
     current = folder / f"{name}.input"
     if not current.is_file():
-        return f"{said[-3000:]}\n{name} could not begin: {ended}."
+        return f"{said[-3000:]}\n{name} could not begin: {ended}.\n"
     kept = folder / f"{name}-{hashlib.sha1(current.read_bytes()).hexdigest()[:12]}"
     shutil.copyfile(current, kept)
-    return f"{said[-3000:]}\n{name} failed: {ended}. To repeat it:\n  {sys.executable} {__file__} {name} --input {kept}"
+    command = f"{sys.executable} {__file__} {name} --input {kept}"
+    return f"{said[-3000:]}\n{name} failed: {ended}. To repeat it:\n  {command}\n"
 
 
 def repeat(name: str, path: Path) -> None:
@@ -118,6 +127,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("fuzzing"), help="for failures and corpora (%(default)s)")
     parser.add_argument("--input", type=Path, help="an input to repeat")
     parser.add_argument("--random", action="store_true", help="random damage, even if atheris is installed")
+    parser.add_argument("--together", action="store_true", help="all targets in one process, with random damage")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.targets = options.targets or list(MODULES)
@@ -125,28 +135,31 @@ def main() -> None:
         parser.error(f"no targets: {', '.join(sorted(unknown))}")
     options.folder = options.folder.absolute()
     options.folder.mkdir(parents=True, exist_ok=True)
+    options.random |= options.together
     guided = not options.random and find_spec("atheris") is not None
     if options.input:
         repeat(options.targets[0], options.input)
     elif options.worker:
         begin(options.worker)
-        atheris = __import__("atheris") if guided else None
-        limits = {"runs": options.runs, "seconds": options.seconds, "seed": options.seed}
-        work(options.targets[0], options.folder, options.worker, atheris=atheris, **limits)
+        atheris = import_module("atheris") if guided else None
+        for name in options.targets:
+            runs = options.runs and max(1, int(options.runs * (SHARE_OF_SLOW if name in SLOW else 1)))
+            limits = {"runs": runs, "seconds": options.seconds}
+            work(name, options.folder, options.worker, seed=options.seed, atheris=atheris, **limits)
     else:
-        how = "guided by coverage (atheris)" if guided else "random damage; atheris, which guides it, is not used"
-        print(f"seed {options.seed}, {how}\n{HEAD}", flush=True)
-        with ThreadPoolExecutor(options.jobs) as pool:
-            outcomes = []
-            for outcome in pool.map(lambda name: fuzz(name, options), options.targets):
-                print(outcome, flush=True)
-                outcomes.append(outcome)
-        for outcome in outcomes:
-            print(f"\n{outcome.fault}" if outcome.fault else "", end="", flush=True)
-        print(
-            f"{sum(one.inputs for one in outcomes):,} inputs, {sum(one.fault is not None for one in outcomes)} failures"
+        how = (
+            "guided by coverage (atheris)" if guided else "at random: atheris, by which coverage guides it, is not used"
         )
-        sys.exit(any(outcome.fault for outcome in outcomes))
+        print(f"seed {options.seed}, damage {how}\n{HEAD}", flush=True)
+        groups = [options.targets] if options.together else [[name] for name in options.targets]
+        faults, inputs = [], 0
+        with ThreadPoolExecutor(options.jobs) as pool:
+            for outcome in chain.from_iterable(pool.map(lambda names: fuzz(names, options), groups)):
+                print(outcome, flush=True)
+                inputs += outcome.inputs
+                faults += [outcome.fault] if outcome.fault else []
+        print(f"{inputs:,} inputs, {len(faults)} failures", *faults, sep="\n")
+        sys.exit(bool(faults))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from targets import MODULES
 INSTRUMENTED = ["wordllama_st", "bs4", "html", "markdown_it", "pypdf", "gguf"]
 #: How often a good file is damaged and not an input of the corpus, most of which are refused.
 FROM_GOOD = 0.3
+#: Inputs of each target, however few the seconds are.
+LEAST = 10
 #: The worker's exit status at a failure, and the numbers of its counts.
 FAILED, INPUTS, REFUSED, NANOSECONDS = 70, 0, 1, 2
 
@@ -35,14 +37,14 @@ class Worker:
 
     Args:
         name: The target's.
-        scratch: A folder to work in.
+        scratch: The folder of this process.
         atheris: The module, if coverage is to guide the damage.
     """
 
     def __init__(self, name: str, scratch: Path, atheris: Any = None) -> None:
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
-        self._atheris, self._good = atheris, scratch / "good"
+        self._atheris, self._good = atheris, scratch / name
         self._good.mkdir()
         with nullcontext() if atheris is None else atheris.instrument_imports(include=INSTRUMENTED):
             module = import_module(f"targets.{MODULES[name]}")
@@ -111,7 +113,7 @@ def work(
 
     if atheris is None:
         chance, end = random.Random(seed), time.monotonic() + seconds
-        while counts[INPUTS] < runs if runs else time.monotonic() < end:
+        while counts[INPUTS] < (runs or LEAST) or (not runs and time.monotonic() < end):
             one_input(worker.mutate(chance.choice(worker.seeds), sys.maxsize, chance.getrandbits(64)))
         return
     corpus = folder / "corpus" / name

@@ -348,6 +348,12 @@ def test_sentencepiece_s_own_character_maps_are_sound(rule: str) -> None:
     assert is_sound_charsmap(normalisation(train_sentencepiece("unigram", 140, normalization_rule_name=rule)))
 
 
+def test_a_character_map_of_megabytes_is_refused_before_it_is_walked() -> None:
+    sound = charsmap()
+    assert is_sound_charsmap(sound + b"a" * 1000)
+    assert not is_sound_charsmap(sound + b"a" * 2**22)
+
+
 def test_a_damaged_character_map_is_refused_or_does_no_harm() -> None:
     """The tokenizers library panics, which no ``except Exception`` catches, when a text leads out of the map."""
     characters = [chr(point) for point in range(0x3000) if not 0xD800 <= point < 0xE000]
@@ -445,9 +451,12 @@ BAD_TOKENIZERS: dict[str, tuple[dict[str, Any], str]] = {
     "a merge of others": ({"merges": ["a x"]}, r"'gpt2' tokenizer in a\.gguf cannot be built: .*x"),
     "no scores": ({"model": "llama"}, r"tokenizer\.ggml\.scores is missing"),
     "too few scores": ({"model": "llama", "scores": np.ones(1)}, r"scores has not one number for each of 3"),
+    "a token of many characters": (
+        {"model": "llama", "tokens": ["a", "a" * 1025], "scores": np.ones(2)}, r"tokens has a token of 1,025 characters"
+    ),
     "no unknown piece": ({"model": "t5", "scores": np.ones(3)}, r"tokenizer\.ggml\.unknown_token_id is missing"),
     "no unknown word": ({"model": "bert"}, r"tokens is no vocabulary of a BERT"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", BAD_TOKENIZERS)

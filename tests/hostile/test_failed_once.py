@@ -24,7 +24,9 @@ from wordllama_st.data.datasets import read_training_data
 from wordllama_st.data.documents import read_documents
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, DatasetError, DocumentError, ModelLoadError
 from wordllama_st.evaluation.reading import read_retrieval
+from wordllama_st.static.dataset.inputs import find_inputs
 from wordllama_st.static.dataset.output import Manifest
+from wordllama_st.static.dataset.reading import read_outline
 from wordllama_st.static.formats import sentence_transformers
 from wordllama_st.training.checkpoints import RUN_FILE, START, check_or_record_run, last_complete_checkpoint
 
@@ -198,6 +200,26 @@ def test_half_a_character_in_a_corpus(entry: dict[str, str], tmp_path: Path) -> 
     (tmp_path / "qrels.tsv").write_text("query\tdocument\tgrade\nq\ta\t1\n")
     with pytest.raises(DatasetError, match=r"corpus\.jsonl, line 1"):
         read_retrieval(str(tmp_path))
+
+
+@pytest.mark.parametrize("grade", [10**9, -(10**9), 2**31, 2**63])
+def test_a_grade_that_takes_gigabytes(grade: int, tmp_path: Path) -> None:
+    """Eight of them; larger ones are taken for others, or are a SystemError."""
+    for name in ("corpus", "queries"):
+        entries = [{"_id": identity, "text": identity} for identity in "ab"]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    (tmp_path / "qrels.tsv").write_text(f"query\tdocument\tgrade\na\ta\t1\nb\tb\t{grade}\n")
+    with pytest.raises(DatasetError, match=f"'b' has a document of grade {grade}"):
+        read_retrieval(str(tmp_path))
+
+
+def test_a_column_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "texts.parquet", texts=["a", "b"], other=["c", "d"])
+    replace_bytes(path, b"texts", b"t\xffxts")
+    (file,) = find_inputs([path], tmp_path / "out")
+    for read in (lambda: read_outline(file), lambda: read_corpus(path), lambda: read_training_data(str(path))):
+        with pytest.raises(DatasetError, match=r"texts\.parquet cannot be read"):
+            read()
 
 
 # Records

@@ -30,6 +30,8 @@ METRICS = {
     "map@100": "map_cut_100",
     "accuracy@1": "success_1",
 }
+#: trec_eval has a counter for every grade up to the largest.
+LARGEST_GRADE = 10_000
 #: Documents of a query that are judged: no metric looks further.
 DEPTH = 100
 #: Scores of documents that are held in memory at a time: 64 MB.
@@ -52,7 +54,8 @@ class RetrievalTask(Task):
         relevance: The grades of documents (qrels), by query id and document id. Queries without any are left out.
 
     Raises:
-        DatasetError: If a query is empty, the grades have an unknown id or none is above 0, or no two documents differ.
+        DatasetError: If a query is empty; the grades have an unknown id, one is above 10,000, or none above 0; or no
+            two documents differ.
     """
 
     queries: Mapping[str, str]
@@ -75,6 +78,11 @@ class RetrievalTask(Task):
         for identity in self.relevance:
             if not self.queries[identity].strip():
                 raise DatasetError(f"{self.name}: the query {identity!r} is empty. Fill or drop it.")
+            if large := [grade for grade in self.relevance[identity].values() if abs(grade) > LARGEST_GRADE]:
+                raise DatasetError(
+                    f"{self.name}: the query {identity!r} has a document of grade {large[0]}; grades are at most "
+                    f"{LARGEST_GRADE:,}."
+                )
         if not any(grade > 0 for grades in self.relevance.values() for grade in grades.values()):
             raise DatasetError(f"{self.name}: no query is answered by any document.")
         if (count := len(set(filter(None, self.documents.values())))) < 2:

@@ -14,4 +14,4 @@ MODULES = {
     for name in names
 }
 #: Those that take long for an input.
-SLOW = {"config", "vocabulary", "trained-model", "pdf", "training-data", "evaluation-data"}
+SLOW = {"texts", "config", "vocabulary", "trained-model", "pdf", "training-data", "evaluation-data"}

@@ -247,7 +247,7 @@ def _damage_named(file: InputFile) -> Iterator[None]:
         yield
     except DatasetError:
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last of a column's name
         if isinstance(error, OSError) and error.errno is not None:
             raise
         said = reason(error)[:200].rstrip(".")
