@@ -114,8 +114,10 @@ BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path], object], type[Exception], str]
     "config with a number that cannot be": (edit_config(vocab_size=-1), CodebookError, r"config\.json.*tensor_name"),
     "config that names code": (name_code, CodebookError, r"config\.json.*custom code.*tensor_name"),
     "config of sixteen megabytes": (write("config.json", " " * 16_000_001), CodebookError, r"too large for a config"),
-    "config of many layers": (
-        edit_config(num_hidden_layers=2, num_attention_heads=10**9), CodebookError, r"num_attention_heads is 1000000000"
+    "config of many modules": (
+        write("config.json", '{"model_type": "musicgen_decoder", "num_codebooks": 200000}'),
+        CodebookError,
+        r"num_codebooks is 200000, which no model has",
     ),
     "config of another model": (edit_config(vocab_size=ROWS + 1), CodebookError, r"belong to different models"),
 }  # fmt: skip

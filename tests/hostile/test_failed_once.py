@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,6 +70,55 @@ def test_a_character_that_has_no_token(model: Path, tokenizer: Tokenizer) -> Non
     for texts in ("x", ["x"] * 20):
         with pytest.raises(ModelLoadError, match=r"The model's tokenizer fails on a text: .*unk_id"):
             encoder.encode(texts)
+
+
+_ENDS = """
+import sys
+from pathlib import Path
+from wordllama_st.errors import WordLlamaSTError
+{}
+try:
+    print(read(Path(sys.argv[1])))
+except WordLlamaSTError as error:
+    print(error)
+"""
+_READ_STATIC = "from wordllama_st.static.formats.load import read_static_model as read"
+_READ_TABLE = "from wordllama_st.codebook import find_table as read"
+
+
+def said_by(reader: str, path: Path) -> str:
+    """What comes of a reader in a process of its own, which must not end by a signal."""
+    command = [sys.executable, "-c", _ENDS.format(reader), str(path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    return run.stdout
+
+
+@pytest.mark.parametrize("piece", ["a" * 300_000, '"' * 300_000, "\\" * 300_000, "é" * 300_000])
+def test_a_piece_of_a_vocabulary_that_ends_the_process(piece: str, model: Path) -> None:
+    """The tokenizers library frees it by recursion."""
+    edit_json(
+        model / "0_StaticEmbedding" / "tokenizer.json",
+        lambda definition: (
+            definition
+            | {"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], [piece, -1.0]]}, "added_tokens": []}
+        ),
+    )
+    assert "it has a token of more than 4,096 bytes" in said_by(_READ_STATIC, model)
+
+
+def test_a_piece_of_a_gguf_file_that_ends_the_process(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "model.gguf", "llama")
+    writer.add_string("tokenizer.ggml.model", "t5")
+    writer.add_array("tokenizer.ggml.tokens", ["<unk>", "a" * 300_000])
+    writer.add_array("tokenizer.ggml.scores", [0.0, -1.0])
+    writer.add_array("tokenizer.ggml.token_type", [2, 1])
+    writer.add_tensor("token_embd.weight", np.ones((2, 4), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert "has a token of 300,000 bytes" in said_by(_READ_TABLE, tmp_path / "model.gguf")
 
 
 # Codebooks

@@ -17,7 +17,7 @@ from wordllama_st.codebook import tokenizer_files
 from wordllama_st.codebook.tokenizer_files import SPACE
 from wordllama_st.errors import CodebookError, reason
 from wordllama_st.storage.charsmap import check_charsmaps, is_sound_charsmap
-from wordllama_st.storage.normalizers import check_growth
+from wordllama_st.storage.definition import LONGEST_PIECE, check_growth, check_strings
 from wordllama_st.storage.tokenizer import panics_are_errors
 
 _PREFIX = "tokenizer.ggml."
@@ -119,6 +119,7 @@ def tokenizer_from_metadata(metadata: dict[str, Any], where: str) -> Tokenizer:
     if _HUGGINGFACE in metadata:
         try:
             with panics_are_errors():
+                check_strings(metadata[_HUGGINGFACE].encode())
                 tokenizer = Tokenizer.from_str(metadata[_HUGGINGFACE])
                 check_charsmaps(tokenizer)
                 check_growth(tokenizer)
@@ -218,6 +219,8 @@ def _unigram(vocabulary: _Vocabulary) -> Tokenizer:
     """T5's kind: the likeliest sequence of tokens."""
     if vocabulary.unknown is None:
         raise vocabulary.fault("unknown_token_id", "is missing")
+    if (longest := max(len(token.encode()) for token in vocabulary.tokens)) > LONGEST_PIECE:
+        raise vocabulary.fault("tokens", f"has a token of {longest:,} bytes")
     pairs = list(zip(vocabulary.tokens, vocabulary.scores(), strict=True))
     tokenizer = Tokenizer(models.Unigram(pairs, vocabulary.unknown, _BYTE in vocabulary.types))
     charsmap = b""

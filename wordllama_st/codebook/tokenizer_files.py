@@ -17,7 +17,7 @@ from tokenizers import Regex, Tokenizer, normalizers
 from wordllama_st.codebook.checkpoint import Checkpoint
 from wordllama_st.errors import CodebookError, MissingExtraError, WordLlamaSTError, reason, require
 from wordllama_st.storage.charsmap import is_sound_charsmap
-from wordllama_st.storage.normalizers import component_steps
+from wordllama_st.storage.definition import LONGEST_PIECE, component_steps
 from wordllama_st.storage.tokenizer import TOKENIZER_FILE, load_tokenizer, no_tokenizer, panics_are_errors
 
 #: The files of tokenizers that no tokenizer.json was written for: SentencePiece, tiktoken, BPE and WordPiece ones.
@@ -140,6 +140,8 @@ def _read_sentencepiece(path: Path, content: bytes) -> Any:
         raise _damaged(path, "it is neither a SentencePiece nor a tiktoken model.") from error
     if not model.pieces or not model.HasField("trainer_spec"):
         raise _damaged(path, "it is no whole SentencePiece model.")
+    if (longest := max(len(piece.piece.encode()) for piece in model.pieces)) > LONGEST_PIECE:
+        raise _damaged(path, f"it has a token of {longest:,} bytes.")
     charsmap = model.normalizer_spec.precompiled_charsmap
     if charsmap and not is_sound_charsmap(charsmap):
         raise _damaged(path, "its precompiled_charsmap is damaged.")

@@ -7,7 +7,7 @@ import base64
 import numpy as np
 from tokenizers import Tokenizer
 
-from wordllama_st.storage.normalizers import normalizer_steps
+from wordllama_st.storage.definition import normalizer_steps
 
 #: Bytes of a compiled character map; SentencePiece's largest has some 300,000.
 _MAX_CHARSMAP = 2**22

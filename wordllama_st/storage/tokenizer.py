@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason
 from wordllama_st.storage.charsmap import check_charsmaps
-from wordllama_st.storage.normalizers import check_growth
+from wordllama_st.storage.definition import check_growth, check_strings
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -23,8 +23,10 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if not os.path.isfile(path):  # which is no error for a name that is too long
         raise no_tokenizer(path)
     try:
+        definition = path.read_bytes()
+        check_strings(definition)
         with panics_are_errors():
-            tokenizer = Tokenizer.from_file(str(path))
+            tokenizer = Tokenizer.from_buffer(definition)
             check_charsmaps(tokenizer)
             check_growth(tokenizer)
     except Exception as error:  # tokenizers raises bare Exception

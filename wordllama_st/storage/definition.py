@@ -1,4 +1,4 @@
-"""What the normalizer of somebody else's tokenizer does to a text, checked before it does it."""
+"""What somebody else's tokenizer.json says, checked before the tokenizers library acts on it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,23 @@ from tokenizers import Tokenizer
 #: How many times as long a text may become; of the models there are, none doubles it. Forty replacements of a letter by
 #: two would make a terabyte of each.
 MAX_GROWTH = 1000
+#: Bytes. The library frees the pieces of a Unigram vocabulary by recursion, and one of a hundred thousand bytes, or in
+#: a thread of fewer, ends the process.
+LONGEST_PIECE = 4096
+
+_quote = re.compile(rb'(?<!\\)"')
+_charsmap = re.compile(rb'"precompiled_charsmap"\s*:\s*"[A-Za-z0-9+/=]*"')
+
+
+def check_strings(definition: bytes) -> None:
+    """Raise ValueError if a tokenizer.json has a string, but for a character map, that is too long for any token.
+
+    None of up to ``LONGEST_PIECE`` bytes is, and each of more than twice as many.
+    """
+    definition = _charsmap.sub(b"", definition)
+    for start in range(0, len(definition) - LONGEST_PIECE, LONGEST_PIECE):
+        if _quote.search(definition, start, start + LONGEST_PIECE) is None:
+            raise ValueError(f"it has a token of more than {LONGEST_PIECE:,} bytes")
 
 
 def normalizer_steps(tokenizer: Tokenizer) -> list[dict[str, Any]]:
