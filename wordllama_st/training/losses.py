@@ -1,4 +1,5 @@
-"""Losses that sentence-transformers lacks: distillation, ranking of fixed vectors, and L2-SP for tables.
+"""Losses that sentence-transformers lacks: distillation, ranking of fixed vectors, and L2-SP for tables; and, for
+several processes, two that it has.
 
 In several processes, each compares its own texts with those of all, so that the mean of their losses is the loss of the
 whole batch.
@@ -116,6 +117,35 @@ class FixedVectorsLoss(nn.Module):
         repeated = (documents @ documents.T > SAME_DOCUMENT).fill_diagonal_(False)[own]
         scores = (queries @ documents.T / self.temperature).masked_fill(repeated, -MASKED)
         return F.cross_entropy(scores, torch.arange(len(documents), device=scores.device)[own])
+
+
+class GatheredRankingLoss(nn.Module):
+    """MultipleNegativesRankingLoss at several Matryoshka dims, with the texts of all processes as negatives.
+
+    It is what sentence-transformers computes by ``MatryoshkaLoss`` and ``gather_across_devices``, which gathers each
+    column at each dim; here embeddings are gathered once, since processes wait for one another whenever they do.
+
+    Args:
+        model: The model, d dimensions.
+        dims: Dims at which texts are compared, each at most d.
+        scale: What cosines are multiplied by.
+    """
+
+    def __init__(self, model: SentenceTransformer, dims: Sequence[int], scale: float = 20.0) -> None:
+        super().__init__()
+        self.model, self.dims, self.scale = model, list(dims), scale
+
+    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
+        embeddings = [self.model(features)["sentence_embedding"] for features in sentence_features]
+        anchors, *others = gathered(torch.cat(embeddings, dim=1)).split(embeddings[0].shape[1], dim=1)
+        own = own_rows(len(anchors))
+        targets = torch.arange(len(anchors), device=anchors.device)[own]
+        loss: Tensor = anchors.new_zeros(())
+        for dim in self.dims:
+            candidates = torch.cat([F.normalize(texts[:, :dim]) for texts in others])
+            scores = F.normalize(anchors[own, :dim]) @ candidates.T * self.scale
+            loss = loss + F.cross_entropy(scores, targets)
+        return loss
 
 
 class GatheredCoSENTLoss(CoSENTLoss):

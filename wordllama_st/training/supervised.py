@@ -26,7 +26,7 @@ from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.modules import Binarize
 from wordllama_st.training.checkpoints import last_complete_checkpoint
 from wordllama_st.training.hard_negatives import add_hard_negatives
-from wordllama_st.training.losses import GatheredCoSENTLoss, L2SPLoss
+from wordllama_st.training.losses import GatheredCoSENTLoss, GatheredRankingLoss, L2SPLoss
 from wordllama_st.training.processes import from_main_process, num_processes
 from wordllama_st.training.report import DatasetReport, ScoreChange, TrainingReport
 from wordllama_st.training.static_model import embedding_weight, is_static_model
@@ -121,11 +121,9 @@ def make_loss(model: SentenceTransformer, kind: Kind, dims: Sequence[int]) -> nn
     CoSENTLoss depends on the order of the scores only, so that any scale will do. Each text is compared with those of
     all processes.
     """
-    loss = (
-        GatheredCoSENTLoss(model)
-        if kind is Kind.SCORED_PAIRS
-        else MultipleNegativesRankingLoss(model, gather_across_devices=num_processes() > 1)
-    )
+    if kind is not Kind.SCORED_PAIRS and num_processes() > 1:
+        return GatheredRankingLoss(model, dims)
+    loss = GatheredCoSENTLoss(model) if kind is Kind.SCORED_PAIRS else MultipleNegativesRankingLoss(model)
     return MatryoshkaLoss(model, loss, matryoshka_dims=list(dims)) if len(dims) > 1 else loss
 
 
