@@ -125,10 +125,17 @@ def batches(texts: list[str], others: dict[str, Encode]) -> dict[str, float]:
     tasks = {name: partial(partial, encode, texts) for name, encode in {f"{OURS}, warm": warm.encode, **others}.items()}
     times = rounds({**tasks, f"{OURS}, first": fresh})
     report(f"{len(texts):,} texts of {np.mean([len(t) for t in texts]):.0f} characters", times, len(texts), "texts")
-    threads = rounds({str(count): partial(partial, warm.encode, texts, num_threads=count) for count in (1, None)})
-    speed_up = median(one / all_ for one, all_ in zip(*threads.values(), strict=True))
-    print(f"  {OURS} with num_threads=None: {speed_up:.2f}x its speed with one")
+    speed_up = of_threads(warm, lambda: 10 * texts)
+    print(f"  {OURS} with num_threads=None, ten times as many texts: {speed_up} its speed with one")
     return {name: len(texts) / median(own) for name, own in times.items()}
+
+
+def of_threads(encoder: StaticEncoder, texts: Callable[[], list[str]]) -> str:
+    """How many times faster all cores are than one."""
+    counts = (1, None)
+    times = rounds({str(n): lambda n=n: partial(encoder.encode, texts(), num_threads=n) for n in counts})  # type: ignore[misc]
+    ratios = [one / all_ for one, all_ in zip(*times.values(), strict=True)]
+    return f"{median(ratios):.2f}x ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def all_new(others: dict[str, Encode]) -> None:
@@ -143,6 +150,8 @@ def all_new(others: dict[str, Encode]) -> None:
         for name, encode in {OURS: encoder.encode, **others}.items():
             times[name].append(seconds(partial(encode, texts)))
     report("3,000 texts of 40 words that nobody has seen before", times, 3000, "texts")
+    speed_up = of_threads(encoder, lambda: made_up(12_000, 40, generator))
+    print(f"  {OURS} with num_threads=None, four times as many texts: {speed_up} its speed with one")
 
 
 def families(texts: list[str]) -> None:

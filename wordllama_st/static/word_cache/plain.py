@@ -1,10 +1,10 @@
 """Tokenization of whole texts, without the look-up: by tokenizers, or by gigatoken where that gives the same ids.
 
-gigatoken (https://github.com/marcelroed/gigatoken) runs byte-pair encoding several times as fast. It takes a fifth of a
-second to import, so it is loaded when a process has tokenized some megabytes. Its ids differ from those of tokenizers
-where an added token has conditions, such as standing as a word of its own, and where texts are normalized or cut by
-classes of characters, as in byte-level BPE, since it has another version of Unicode. Such tokenizers are left to
-tokenizers, as is every kind that gigatoken refuses, and one that differs on a probe.
+gigatoken (https://github.com/marcelroed/gigatoken) runs byte-pair encoding several times as fast. It takes four tenths
+of a second to import and to load, so that is done when a process has tokenized some megabytes. Its ids differ from
+those of tokenizers where an added token has conditions, such as standing as a word of its own, and where texts are
+normalized or cut by classes of characters, as in byte-level BPE, since it has another version of Unicode. Such
+tokenizers are left to tokenizers, as is every kind that gigatoken refuses, and one that differs on a probe.
 """
 
 from __future__ import annotations
@@ -56,8 +56,6 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 
 #: Characters after which gigatoken is worth its import.
 WORTH_LOADING = 2**21
-#: Characters after which gigatoken is loaded anew, since it keeps every word that it has seen.
-KEPT = 3 * 2**21
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,8 @@ class PlainTokenizer:
         renew_lock_in_forks(self)
 
     def renew_lock(self) -> None:
-        """Begin with a lock of one's own, and with a gigatoken that no other thread is in the middle of."""
-        self._lock = Lock()  # gigatoken's tokenizers are for one thread at a time
+        """Begin with a lock of one's own, under which gigatoken is loaded, and with a gigatoken that nobody uses."""
+        self._lock = Lock()
         self._gigatoken: Any = None
 
     def ids(self, text: str) -> list[int]:
@@ -110,12 +108,8 @@ class PlainTokenizer:
         """
         if self._may_load:
             self._characters += sum(map(len, texts))
-            if self._characters > WORTH_LOADING:
-                with self._lock:
-                    arrays = self._arrays(texts)
-                if arrays is not None:
-                    offsets = np.cumsum([0, *map(len, arrays)])
-                    return Bags(np.concatenate([*arrays, np.empty(0, np.uint32)]).astype(np.int32), offsets)
+            if self._characters > WORTH_LOADING and (bags := self._bags_by_gigatoken(texts)) is not None:
+                return bags
         try:
             lists = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
         except BaseException as error:
@@ -124,14 +118,20 @@ class PlainTokenizer:
         offsets = np.cumsum([0, *map(len, lists)])
         return Bags(np.fromiter(chain.from_iterable(lists), np.int32, int(offsets[-1])), offsets)
 
-    def _arrays(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]] | None:
+    def _bags_by_gigatoken(self, texts: Sequence[str]) -> Bags | None:
         """Tokenize texts by gigatoken; None if it is not for this tokenizer."""
         try:
-            if self._gigatoken is None or self._characters > KEPT:
-                self._gigatoken = load_gigatoken(self.tokenizer) if self._may_load else None
-                self._may_load = self._gigatoken is not None
-                self._characters = WORTH_LOADING
-            return None if self._gigatoken is None else list(map(self._gigatoken.encode, texts))
+            with self._lock:
+                if self._gigatoken is None and self._may_load:
+                    self._gigatoken = load_gigatoken(self.tokenizer)
+                    self._may_load = self._gigatoken is not None
+                gigatoken = self._gigatoken
+            if gigatoken is None:
+                return None
+            # Asked for single texts, it would keep the interpreter's lock, and every word that it has seen. On this
+            # thread, since its own are not there in forked processes.
+            lists = gigatoken.encode_batch(list(texts), parallel=False).layout
+            return Bags(lists.content.data.astype(np.int32), lists.offsets.data)
         except TypeError:  # a text that is none, which tokenizers tells by another error
             return None
         except BaseException as error:  # a Rust panic is no Exception
@@ -171,7 +171,7 @@ def load_gigatoken(tokenizer: Tokenizer) -> Any | None:
     try:
         found = Gigatoken.from_json(tokenizer.to_str())
         expected = [encoding.ids for encoding in tokenizer.encode_batch_fast(PROBES, add_special_tokens=False)]
-        if [found.encode(text).tolist() for text in PROBES] == expected:
+        if found.encode_batch(list(PROBES), parallel=False).tolist() == expected:
             return found
         cause: object = "its ids differ"
     except BaseException as error:  # a Rust panic is no Exception
