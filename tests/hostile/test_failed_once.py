@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from hostile_files import TENSOR, edit_json, random_table, write_checkpoint
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models
 
-from wordllama_st import Codebook, StaticEncoder
+from wordllama_st import Codebook, StaticEncoder, build_model
 from wordllama_st.codebook import find_table
 from wordllama_st.data.corpus import read_corpus, read_vectors
 from wordllama_st.data.datasets import read_training_data
@@ -32,6 +33,7 @@ from wordllama_st.static.dataset.output import Manifest
 from wordllama_st.static.dataset.reading import read_outline
 from wordllama_st.static.formats import sentence_transformers
 from wordllama_st.training.checkpoints import RUN_FILE, START, check_or_record_run, last_complete_checkpoint
+from wordllama_st.training.load import model_from_pretrained
 
 # Static models
 
@@ -53,6 +55,21 @@ def test_a_default_prompt_that_is_no_text(default: object, model: Path) -> None:
 def test_a_space_with_a_number_that_is_too_large(content: str, model: Path) -> None:
     (model / "vector_space.json").write_text(content)
     with pytest.raises(ModelLoadError, match=r"vector_space\.json"):
+        StaticEncoder.from_pretrained(model)
+
+
+@pytest.mark.parametrize("key", ["continuing_subword_prefix", "continuing_subword\\u005Fprefix"])
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("merge", [["a", "é"], "a é"])
+def test_a_merge_without_the_prefix_of_tokens_within_words(
+    key: str, twice: bool, merge: object, model: Path, tmp_path: Path
+) -> None:
+    """The tokenizers library cuts off the prefix within a character, and ends the process."""
+    damaged = {"type": "BPE", "vocab": {"a": 0, "é": 1}, "merges": [merge], "prefix": "x"}
+    harmless = ', "model": {"type": "BPE", "vocab": {}, "merges": []}' if twice else ""
+    definition = f'{{"version": "1.0", "added_tokens": [], "model": {json.dumps(damaged)}{harmless}}}'
+    (model / "0_StaticEmbedding" / "tokenizer.json").write_text(definition.replace('"prefix"', f'"{key}"'))
+    with pytest.raises(ModelLoadError, match="its merge to 'é' lacks the prefix 'x'"):
         StaticEncoder.from_pretrained(model)
 
 
@@ -155,6 +172,53 @@ def test_a_vocabulary_without_its_unknown_token(tmp_path: Path, tokenizer: Token
     (tmp_path / "checkpoint" / "vocab.txt").write_text("a\nb\n")
     with pytest.raises(CodebookError):
         find_table(tmp_path / "checkpoint", tensor_name=TENSOR).tokenizer.encode("x")
+
+
+def test_a_vocabulary_with_a_token_that_is_not_utf8(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """protobuf gives its bytes, where a text is expected."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    write_checkpoint(tmp_path / "checkpoint", tokenizer)
+    (tmp_path / "checkpoint" / "tokenizer.json").unlink()
+    message = sentencepiece_model_pb2.ModelProto(trainer_spec={}, pieces=[{"piece": "café", "score": 0.0}])
+    damaged = message.SerializeToString().replace("é".encode(), b"\xff\xfe")
+    (tmp_path / "checkpoint" / "tokenizer.model").write_bytes(damaged)
+    with pytest.raises(CodebookError, match="it has a token that is not UTF-8"):
+        find_table(tmp_path / "checkpoint", tensor_name=TENSOR)
+
+
+def test_a_table_that_is_refused_is_read_no_more(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """Its hash is computed in a thread, which ended the process when the file was written anew."""
+    write_checkpoint(tmp_path / "checkpoint", tokenizer)
+    weights = tmp_path / "checkpoint" / "1.safetensors"
+    rows = load_file(weights)[TENSOR]
+    table = np.resize(rows, (2**22, rows.shape[1]))
+    table[0] = np.nan
+    save_file({TENSOR: table}, weights)
+    code = """
+import os, sys, time
+from pathlib import Path
+from wordllama_st.codebook.token_table import ArrayRows, CheckedRows
+from wordllama_st.errors import CodebookError
+rows = CheckedRows(ArrayRows.from_file(Path(sys.argv[1]), sys.argv[2]), str)
+try:
+    rows.block(0, rows.shape[0])
+except CodebookError:
+    os.truncate(sys.argv[1], 0)
+    time.sleep(0.2)
+    print("refused")
+"""
+    command = [sys.executable, "-c", code, str(weights), TENSOR]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "refused\n"
+
+
+def test_a_trained_model_whose_folder_has_a_name_that_is_too_long(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    write_checkpoint(tmp_path / "checkpoint", tokenizer)
+    trained = build_model(Codebook.from_pretrained(tmp_path / "checkpoint", tensor_name=TENSOR), dim=8)
+    trained.save_pretrained(str(tmp_path / "model"))
+    edit_json(tmp_path / "model" / "modules.json", lambda modules: [{**modules[0], "path": "1" * 300}, *modules[1:]])
+    with pytest.raises(ModelLoadError, match="does not hold a LLMTokenEmbedding"):
+        model_from_pretrained(tmp_path / "model", device="cpu")
 
 
 # Documents

@@ -100,6 +100,7 @@ class CheckedRows(Rows):
             self._wait()
             self._wait = self._hasher.submit(self._sha256.update, block.data.cast("B")).result
             if self._explain is not None and (row := first_nonfinite_row(block, self.dtype)) is not None:
+                self._wait()  # whoever deals with the error may change the file that is being read
                 raise CodebookError(self._explain(start + row))
             self._read = stop
         return block

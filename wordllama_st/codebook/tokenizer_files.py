@@ -140,7 +140,10 @@ def _read_sentencepiece(path: Path, content: bytes) -> Any:
         raise _damaged(path, "it is neither a SentencePiece nor a tiktoken model.") from error
     if not model.pieces or not model.HasField("trainer_spec"):
         raise _damaged(path, "it is no whole SentencePiece model.")
-    if (longest := max(len(piece.piece.encode()) for piece in model.pieces)) > LONGEST_PIECE:
+    tokens = [*(piece.piece for piece in model.pieces), model.trainer_spec.unk_piece]
+    if any(isinstance(token, bytes) for token in tokens):  # as protobuf gives what is not UTF-8
+        raise _damaged(path, "it has a token that is not UTF-8.")
+    if (longest := max(len(token.encode()) for token in tokens)) > LONGEST_PIECE:
         raise _damaged(path, f"it has a token of {longest:,} bytes.")
     charsmap = model.normalizer_spec.precompiled_charsmap
     if charsmap and not is_sound_charsmap(charsmap):

@@ -17,6 +17,10 @@ MAX_GROWTH = 1000
 LONGEST_PIECE = 4096
 
 _quote = re.compile(rb'(?<!\\)"')
+_PREFIX = b'"continuing_subword_prefix"'
+_is_empty = re.compile(rb'\s*:\s*(null|"")').match
+#: That key could be written with one.
+_escaped_letter = re.compile(rb"\\u00[4-7]")
 _charsmap = re.compile(rb'"precompiled_charsmap"\s*:\s*"[A-Za-z0-9+/=]*"')
 
 
@@ -29,6 +33,27 @@ def check_strings(definition: bytes) -> None:
     for start in range(0, len(definition) - LONGEST_PIECE, LONGEST_PIECE):
         if _quote.search(definition, start, start + LONGEST_PIECE) is None:
             raise ValueError(f"it has a token of more than {LONGEST_PIECE:,} bytes")
+
+
+def check_merges(definition: bytes) -> None:
+    """Raise ValueError if a tokenizer.json has a prefix for tokens within words, and a merge with one that lacks it.
+
+    The library cuts as many bytes off the second token of each, and within a character it ends the process.
+    """
+    has_prefix = not all(map(_is_empty, definition.split(_PREFIX)[1:]))
+    if has_prefix or (b"\\u00" in definition and _escaped_letter.search(definition)):  # whose search alone is slow
+        json.loads(definition, object_pairs_hook=_checked_model)
+
+
+def _checked_model(pairs: list[tuple[str, Any]]) -> None:
+    """Check a JSON object that may be a model; of a key that it has twice, each value."""
+    merges = [merge for key, value in pairs if key == "merges" and isinstance(value, list) for merge in value]
+    seconds = [merge.partition(" ")[2] if isinstance(merge, str) else merge[1] for merge in merges if len(merge) > 1]
+    for key, prefix in pairs:
+        if key == "continuing_subword_prefix" and prefix is not None:
+            for second in seconds:
+                if not second.startswith(prefix):
+                    raise ValueError(f"its merge to {second!r} lacks the prefix {prefix!r}")
 
 
 def normalizer_steps(tokenizer: Tokenizer) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason
 from wordllama_st.storage.charsmap import check_charsmaps
-from wordllama_st.storage.definition import check_growth, check_strings
+from wordllama_st.storage.definition import check_growth, check_merges, check_strings
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -25,6 +25,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     try:
         definition = path.read_bytes()
         check_strings(definition)
+        check_merges(definition)
         with panics_are_errors():
             tokenizer = Tokenizer.from_buffer(definition)
             check_charsmaps(tokenizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 
 from sentence_transformers import SentenceTransformer
@@ -63,10 +64,12 @@ def model_from_pretrained(path: str | Path, *, device: str | None = None) -> Sen
 
 def _checked_folder(path: Path, subfolder: PurePosixPath) -> str:
     """Return a module's folder; ModelLoadError if a link there leads out of the model, or its weights are a pickle."""
-    for file in (path / subfolder).glob("*"):
-        model_file(path, subfolder / file.name)
-    if (path / subfolder / PICKLE_FILE).is_file() and not (path / subfolder / WEIGHT_FILE).is_file():
-        raise missing_weights(path / subfolder / WEIGHT_FILE)
+    folder = path / subfolder
+    if os.path.isdir(folder):  # which is no error for a name that is too long
+        for name in os.listdir(folder):
+            model_file(path, subfolder / name)
+        if (folder / PICKLE_FILE).is_file() and not (folder / WEIGHT_FILE).is_file():
+            raise missing_weights(folder / WEIGHT_FILE)
     return str(subfolder)
 
 
