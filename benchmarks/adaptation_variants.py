@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from wordllama_st import Codebook, bake
 from wordllama_st.data.bm25 import BM25, combine_with_bm25
 from wordllama_st.data.corpus import read_corpus
+from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 from wordllama_st.data.pseudo_queries import make_pseudo_queries
 from wordllama_st.evaluation import RetrievalTask, read_retrieval
 from wordllama_st.static.similarity import normalized
@@ -254,6 +255,17 @@ def passages(texts: Sequence[str], vectors: Vectors) -> tuple[list[str], Vectors
     return parts, vectors[numbers]
 
 
+def docstrings(count: int) -> list[str]:
+    """Return so many docstrings of the installed packages, no two alike, at most 600 characters of each."""
+    found = (doc for package in installed_packages().values() for doc in extract_docstrings(package, limit=10**9))
+    distinct: dict[str, None] = {}
+    for doc in found:
+        distinct[f"{doc.summary} {doc.body}"[:600]] = None
+        if len(distinct) == count:
+            break
+    return list(distinct)
+
+
 def with_frequent_tokens(codebook: Codebook, texts: Sequence[str], *, phrases: bool) -> Codebook:
     """Add the words that are several tokens and occur 20 times as tokens, or the phrases of two words that do.
 
@@ -332,6 +344,12 @@ def variants(experiment: Experiment) -> dict[str, Callable[[int], list[float]]]:
         dim = min(256, vectors.shape[1])
         return experiment.score(*experiment.train(seed, texts=own, vectors=vectors[chosen], dim=dim))
 
+    def among_others(seed: int, count: int) -> list[float]:
+        others = docstrings(count - len(texts))
+        of_others = experiment.teacher.encode(others, "document").astype(np.float32)
+        own = np.concatenate([vectors, of_others])
+        return experiment.score(*experiment.train(seed, texts=[*texts, *others], vectors=own))
+
     passage_texts, passage_vectors = passages(texts, vectors)
     found: dict[str, Callable[[int], list[float]]] = {
         "as it is": train,
@@ -363,6 +381,8 @@ def variants(experiment: Experiment) -> dict[str, Callable[[int], list[float]]]:
     }
     for count in (100, 300, 1000, 3000):
         found[f"{count:,} documents"] = partial(some_documents, count=count)
+    for count in (10_000, 40_000):
+        found[f"{count:,} documents, docstrings among them"] = partial(among_others, count=count)
     found["scored on one half: adapted to both"] = partial(on_second_half, halves=[0, 1])
     found["scored on one half: adapted to the other"] = partial(on_second_half, halves=[0])
     return found
