@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from hostile_files import TENSOR, edit_json, random_table, write_checkpoint
+from matplotlib.figure import Figure
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models
 
@@ -228,6 +230,17 @@ def test_an_encoding_whose_name_has_a_zero(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_bytes(b'<meta charset="utf\0-8"><p>gr\xfcn')
     with pytest.raises(DocumentError, match="not UTF-8"):
         read_documents(tmp_path / "page.html")
+
+
+def test_a_pdf_whose_title_is_no_text(tmp_path: Path) -> None:
+    figure, content = Figure(), io.BytesIO()
+    for row in range(3):
+        figure.text(0.1, 0.8 - 0.1 * row, "Llamas hum to their young.")
+    figure.savefig(content, format="pdf", metadata={"Title": "xxxx"})
+    assert b"/Title (xxxx)" in content.getvalue()
+    (tmp_path / "page.pdf").write_bytes(content.getvalue().replace(b"/Title (xxxx)", b"/Title <<  >>"))
+    (section,) = read_documents(tmp_path / "page.pdf").documents[0].sections
+    assert section.headings == ("page",)
 
 
 @pytest.mark.parametrize("encoding", ["punycode", "IDNA"])

@@ -22,6 +22,7 @@ from wordllama_st.static.formats import model2vec, sentence_transformers, wordll
 from wordllama_st.static.formats.files import TensorFile
 from wordllama_st.static.space import VectorSpace
 from wordllama_st.static.table import StaticTable
+from wordllama_st.static.word_cache.plain import PlainTokenizer
 from wordllama_st.storage.safetensors_file import map_tensor, read_header
 from wordllama_st.storage.tokenizer import num_token_ids, text_tokenizer
 
@@ -76,7 +77,7 @@ def read_tokenizer(folder: Path, name: str) -> None:
     if (words := encoder._words) is not None:
         assert [words.ids(text) for text in TEXTS] == plain
         assert words.bags(TEXTS).ids.tolist() == list(chain.from_iterable(plain))
-    text_tokenizer(encoder.tokenizer).encode(TEXT)
+    PlainTokenizer(text_tokenizer(encoder.tokenizer)).ids(TEXT)
 
 
 def write_static_models(folder: Path) -> None:

@@ -39,13 +39,14 @@ def read(content: bytes, name: str) -> list[Section]:
 
     try:
         reader = PdfReader(BytesIO(content))
-        title = (reader.metadata.title if reader.metadata else "") or ""
+        title = reader.metadata.title if reader.metadata else None
         pages = [page.extract_text().split("\n") for page in reader.pages]
     except (DependencyError, FileNotDecryptedError) as error:
         raise DocumentError("encrypted, to be saved without its password") from error
     except Exception as error:  # whatever a damaged file makes pypdf stumble over
         raise DocumentError(f"damaged: {reason(error)}") from error
-    return make_sections(_blocks(_without_repeated_lines(pages), _bookmarks(reader)), name, title)
+    blocks = _blocks(_without_repeated_lines(pages), _bookmarks(reader))
+    return make_sections(blocks, name, title if isinstance(title, str) else "")  # which may be of any type
 
 
 def _blocks(pages: list[list[str]], bookmarks: Bookmarks) -> Iterator[tuple[int, str]]:
