@@ -39,6 +39,8 @@ from worker import INPUTS, NANOSECONDS, REFUSED, Worker, begin, work
 
 #: Of the runs of other targets.
 SHARE_OF_SLOW = 1 / 3
+#: Runs of a process at most: atheris does not give back the memory of what it mutates.
+RUNS_OF_PROCESS = 5000
 #: Where files are written fast, if there is such a place.
 IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 _COVERAGE = re.compile(rb"cov: (\d+) .*corp: (\d+)/")
@@ -56,6 +58,13 @@ class Outcome:
     corpus: str
     fault: str | None = None
 
+    def followed_by(self, other: Outcome) -> Outcome:
+        """What came of the inputs of both, of which the other's were the later ones."""
+        inputs, refused, seconds = (
+            getattr(self, name) + getattr(other, name) for name in ("inputs", "refused", "seconds")
+        )
+        return replace(other, inputs=inputs, refused=refused, seconds=seconds)
+
     def __str__(self) -> str:
         speed = self.inputs / max(self.seconds, 1e-9)
         return (
@@ -68,16 +77,33 @@ HEAD = f"{'target':<16}{'inputs':>10}{'inputs/s':>11}{'refused':>10}{'coverage':
 
 
 def fuzz(names: Sequence[str], options: argparse.Namespace) -> list[Outcome]:
+    """Fuzz a target, in one process after the other, until an input fails; or several in one, with random damage."""
+    if not options.runs or len(names) > 1:
+        return fuzz_in_one_process(names, options, options.runs, options.seed)
+    runs = max(1, int(options.runs * (SHARE_OF_SLOW if names[0] in SLOW else 1)))
+    done: Outcome | None = None
+    for number, start in enumerate(range(0, runs, RUNS_OF_PROCESS)):
+        some = min(RUNS_OF_PROCESS, runs - start)
+        (found,) = fuzz_in_one_process(names, options, some, options.seed + number)
+        done = found if done is None else done.followed_by(found)
+        if done.fault is not None:
+            break
+    return [] if done is None else [done]
+
+
+def fuzz_in_one_process(
+    names: Sequence[str], options: argparse.Namespace, runs: int | None, seed: int
+) -> list[Outcome]:
     """Fuzz targets one after the other in one process, which ends at the first input that fails."""
     folder: Path = options.folder
     for name in names:
         for kept in (f"{name}.input", f"{name}.counts"):
             (folder / kept).unlink(missing_ok=True)
     seconds = options.seconds * options.jobs / len(options.targets)
-    limits = ["--runs", str(options.runs)] if options.runs else ["--seconds", str(seconds)]
+    limits = ["--runs", str(runs)] if runs else ["--seconds", str(seconds)]
     log = folder / f"{names[0]}.log"
     with tempfile.TemporaryDirectory(dir=IN_MEMORY, ignore_cleanup_errors=True) as scratch, log.open("wb") as output:
-        command = [sys.executable, __file__, *names, "--worker", scratch, "--seed", str(options.seed), *limits]
+        command = [sys.executable, __file__, *names, "--worker", scratch, "--seed", str(seed), *limits]
         command += ["--folder", str(folder), *(["--random"] if options.random else [])]
         run = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, cwd=scratch, check=False)
     said = log.read_bytes()
@@ -143,8 +169,7 @@ def main() -> None:
         begin(options.worker)
         atheris = import_module("atheris") if guided else None
         for name in options.targets:
-            runs = options.runs and max(1, int(options.runs * (SHARE_OF_SLOW if name in SLOW else 1)))
-            limits = {"runs": runs, "seconds": options.seconds}
+            limits = {"runs": options.runs, "seconds": options.seconds}
             work(name, options.folder, options.worker, seed=options.seed, atheris=atheris, **limits)
     else:
         how = (

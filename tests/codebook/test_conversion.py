@@ -351,7 +351,7 @@ def long_prefix(definition: dict[str, Any]) -> None:
 BAD_DEFINITIONS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "character map": (bad_charsmap, "is not a tokenizer.json .*precompiled_charsmap is damaged"),
     "unknown token": (missing_unknown, "is no tokenizer that can read every text: .*<missing>"),
-    "prefix": (long_prefix, "is not a tokenizer.json .*out of (range|bounds)"),
+    "prefix": (long_prefix, "is not a tokenizer.json .*its merge to .* lacks the prefix 'unreasonable'"),
 }
 
 

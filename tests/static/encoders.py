@@ -23,5 +23,5 @@ def encoder(kind: str = "llama2", **options: object) -> StaticEncoder:
     weight = np.random.default_rng(0).standard_normal((num_token_ids(tokenizer), 32)).astype(np.float32)
     made = StaticEncoder(StaticTable(weight, tokenizer), **options)  # type: ignore[arg-type]
     made.encode([" ".join(CORPUS * 10)] * 20)
-    assert made._words is not None
+    assert made._tokens.words is not None
     return made

@@ -295,7 +295,7 @@ def test_nothing_heavy_is_imported() -> None:
     code = (
         "import sys; from wordllama_st import StaticEncoder\n"
         f"e = StaticEncoder.from_pretrained({EMBEDDED!r}); e.encode('a'); e.encode(['a text of words'] * 20000)\n"
-        f"print([name for name in {heavy!r} if name in sys.modules], e._words is not None)"
+        f"print([name for name in {heavy!r} if name in sys.modules], e._tokens._words is not None)"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "[] True"

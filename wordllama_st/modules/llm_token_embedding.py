@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from wordllama_st.codebook import Codebook
 from wordllama_st.modules.trained_module import location
+from wordllama_st.static.word_cache.cached import CachedTokenizer
 
 try:
     from typing import Self
@@ -59,6 +59,7 @@ class LLMTokenEmbedding(InputModule):
         super().__init__()
         self.codebook = codebook
         self.max_seq_length = max_seq_length
+        self._tokens = CachedTokenizer(codebook.tokenizer)
 
     @property
     def tokenizer(self) -> Tokenizer:  # type: ignore[override]
@@ -79,13 +80,13 @@ class LLMTokenEmbedding(InputModule):
             ``input_ids`` and ``attention_mask``, [B, L] int64, padded on the right with id 0.
         """
         texts = self._prepend_prompt(list(inputs), prompt) if prompt else list(inputs)
-        limit = max_length or self.max_seq_length or math.inf
-        encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        ids = [encoding.ids if len(encoding) <= limit else encoding.ids[: int(limit)] for encoding in encodings]
-        lengths = np.array([len(text_ids) for text_ids in ids])
+        bags = self._tokens.bags(texts)
+        counts, limit = np.diff(bags.offsets), max_length or self.max_seq_length
+        lengths = counts if limit is None else np.minimum(counts, limit)
+        is_kept = np.arange(len(bags.ids)) < np.repeat(bags.offsets[:-1] + lengths, counts)
         mask = np.arange(max(1, lengths.max())) < lengths[:, None]
         input_ids = np.zeros(mask.shape, dtype=np.int64)
-        input_ids[mask] = np.fromiter((token_id for text_ids in ids for token_id in text_ids), np.int64, lengths.sum())
+        input_ids[mask] = bags.ids[is_kept]
         return {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

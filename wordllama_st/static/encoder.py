@@ -24,8 +24,8 @@ from wordllama_st.static.precision import Precision, check_precision, quantize_e
 from wordllama_st.static.similarity import Vectors, normalized, similarity_function
 from wordllama_st.static.table import DTYPES, StaticTable
 from wordllama_st.static.texts import check_characters, checked_texts
-from wordllama_st.static.word_cache.plain import PlainTokenizer
-from wordllama_st.static.word_cache.tokenizer import LONG_TEXT, WordTokenizer
+from wordllama_st.static.word_cache.cached import WORD_MEMORY, CachedTokenizer
+from wordllama_st.static.word_cache.tokenizer import LONG_TEXT
 
 if TYPE_CHECKING:
     from wordllama.inference import WordLlamaInference
@@ -34,11 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WORD_MEMORY = 64 * 2**20
 #: Texts that are encoded one by one; more are encoded together.
 _FEW = 8
-#: Characters to encode before the tokenizer is examined, which takes about as long as encoding them.
-_WORTH_IT = 100_000
 
 Dtype = Literal["float32", "float16", "int8"]
 T = TypeVar("T")
@@ -108,9 +105,8 @@ class StaticEncoder:
         elif dtype == "float16":
             table = table.plain(np.float16)
         self.table = table
-        self.word_memory = word_memory
         self._dtype = dtype
-        self._characters_seen = 0
+        self._tokens = CachedTokenizer(table.tokenizer, word_memory)
 
     @classmethod
     def from_pretrained(
@@ -231,7 +227,7 @@ class StaticEncoder:
 
     def tokenize(self, text: str) -> list[int]:
         """Return the token ids of a text, those of the tokenizer; ArgumentError if it is not a str."""
-        return self._ids(*checked_texts([text]))
+        return self._tokens.ids(*checked_texts([text]))
 
     def token_vectors(self, text: str) -> TokenVectors:
         """Return the tokens of a text and their embeddings, whose mean is the text's; errors as :meth:`tokenize`."""
@@ -278,9 +274,8 @@ class StaticEncoder:
         return WordLlamaInference(self.table.expanded(), copy.deepcopy(self.tokenizer))  # on which it sets padding
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and other processes get the model without what is cached about it and its words."""
-        cached = ("_plain", "_words", "_batch_table")
-        return {name: value for name, value in self.__dict__.items() if name not in cached}
+        """Copies and other processes get the model without a second table."""
+        return {name: value for name, value in self.__dict__.items() if name != "_batch_table"}
 
     def __repr__(self) -> str:
         return f"StaticEncoder([{self.table.num_tokens}, {self.dim}] {self.table.weight.dtype})"
@@ -294,36 +289,19 @@ class StaticEncoder:
             return table
         return table.plain()
 
-    @_Cached
-    def _plain(self) -> PlainTokenizer:
-        return PlainTokenizer(self.tokenizer)
-
-    @_Cached
-    def _words(self) -> WordTokenizer | None:
-        return WordTokenizer.for_tokenizer(self._plain, self.word_memory)
-
-    def _words_if_worth_it(self, characters: int) -> WordTokenizer | None:
-        self._characters_seen += characters
-        return self._words if self.word_memory and self._characters_seen >= _WORTH_IT else None
-
-    def _ids(self, text: str) -> list[int]:
-        words = self._words_if_worth_it(len(text))
-        return self._plain.ids(text) if words is None else words.ids(text)
-
     def _encode_text(self, text: str) -> Vectors:
         # Casting the whole table is not worth it for a few texts; but if it has been done, these need no casting.
-        return mean_vector(self.__dict__.get("_batch_table", self.table), self._ids(text))
+        return mean_vector(self.__dict__.get("_batch_table", self.table), self._tokens.ids(text))
 
     def _encode(self, texts: Sequence[str], batch_size: int, show: bool | None, num_threads: int | None) -> Vectors:
         if 0 < len(texts) <= _FEW and max(map(len, texts)) <= LONG_TEXT:
             return np.stack([self._encode_text(text) for text in texts])
         vectors = np.empty((len(texts), self.dim), np.float32)
-        words = self._words_if_worth_it(sum(map(len, texts)))
+        tokens = self._tokens.for_texts_of(sum(map(len, texts)))
 
         def encode_batch(start: int) -> int:
             batch = texts[start : start + batch_size]
-            bags = self._plain.bags(batch) if words is None else words.bags(batch)
-            mean_vectors(self._batch_table, bags, out=vectors[start : start + len(batch)])
+            mean_vectors(self._batch_table, tokens.bags(batch), out=vectors[start : start + len(batch)])
             return len(batch)
 
         from tqdm import tqdm

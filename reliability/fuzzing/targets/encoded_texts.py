@@ -24,7 +24,7 @@ def make_encoder(kind: str) -> tuple[StaticEncoder, Tokenizer]:
     weight = np.random.default_rng(0).standard_normal((num_token_ids(tokenizer), 8), np.float32)
     encoder = StaticEncoder(StaticTable(weight, tokenizer), word_memory=2**18)
     encoder.encode([" ".join(CORPUS * 10)] * 20)
-    assert encoder._words is not None
+    assert encoder._tokens.words is not None
     return encoder, Tokenizer.from_str(tokenizer.to_str())
 
 

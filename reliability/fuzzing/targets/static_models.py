@@ -74,7 +74,7 @@ def read_tokenizer(folder: Path, name: str) -> None:
     assert np.isfinite(vectors).all()
     plain = [encoder.tokenizer.encode(text, add_special_tokens=False).ids for text in TEXTS]
     assert [encoder.tokenize(text) for text in TEXTS] == plain
-    if (words := encoder._words) is not None:
+    if (words := encoder._tokens.words) is not None:
         assert [words.ids(text) for text in TEXTS] == plain
         assert words.bags(TEXTS).ids.tolist() == list(chain.from_iterable(plain))
     PlainTokenizer(text_tokenizer(encoder.tokenizer)).ids(TEXT)
