@@ -5,7 +5,7 @@
 With ``--ray``, a Ray cluster of as many cores on this machine stands beside, whose start is not timed.
 
 Every round runs both in turn, over the same texts and with as many threads, and ratios are taken within a round: of the
-speeds, and of the CPU time, which says more where other programs run beside them. The peak of memory is that of a
+speeds, and of the CPU time, which says more where other programs run beside them. The peaks of memory are those of a
 process of its own for N rows and for 10 N.
 """
 
@@ -22,6 +22,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from threading import Thread
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +30,7 @@ from encoding import MODEL, read_texts
 from memory import resident, watch_peak
 
 from wordllama_st import StaticEncoder, encode_dataset
+from wordllama_st.static.dataset.output import PART_ROWS
 
 ROUNDS = 3
 GROUP = 50_000
@@ -53,12 +55,20 @@ def timed(job: Callable[[], object]) -> tuple[float, float]:
 
 
 def print_peak(source: str, out: str, threads: int) -> None:
-    """Encode a file in this process, and print the most memory that it took."""
+    """Encode a file in this process, and print the most memory that its first tenth took, and the rest."""
     encoder = StaticEncoder.from_pretrained(MODEL)
-    before = resident()
-    with watch_peak() as peak:
-        encode_dataset(encoder, source, out, num_threads=threads)
-    print(f"{peak.resident / 2**20:,.0f} MB resident at most, {before / 2**20:,.0f} MB of it before")
+    before, tenth = resident(), pq.read_metadata(source).num_rows // PART_ROWS // 10
+    job = Thread(target=encode_dataset, args=(encoder, source, out), kwargs={"num_threads": threads})
+    job.start()
+    with watch_peak() as first:
+        while job.is_alive() and len(list(Path(out).glob("part-*.parquet"))) < tenth:
+            time.sleep(0.05)
+    with watch_peak() as rest:
+        job.join()
+    print(
+        f"{first.resident / 2**20:,.0f} MB resident at most in the first tenth, {rest.resident / 2**20:,.0f} MB in the "
+        f"rest, {before / 2**20:,.0f} MB before"
+    )
 
 
 def print_ray(encoder: StaticEncoder, source: Path, folder: Path, rows: int, threads: int) -> None:
