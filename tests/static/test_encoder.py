@@ -245,7 +245,7 @@ def test_truncated_from_the_start() -> None:
     np.testing.assert_allclose(whole.encode(TEXTS[0])[:64], made.encode(TEXTS[0]), atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("is_scaled", [False, True])
 def test_the_extension_and_scipy_give_the_same_bits(
     dtype: str, is_scaled: bool, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +263,14 @@ def test_the_extension_and_scipy_give_the_same_bits(
             patch.setattr(pooling, "kernel", None)
             np.testing.assert_array_equal(mean_vectors(table, bags), compiled)
             np.testing.assert_array_equal(mean_vector(table, ids.tolist()), mean)
+
+
+def test_the_extension_reads_every_number_of_16_bits_as_numpy_does() -> None:
+    numbers = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    numbers = numbers[np.isfinite(numbers)]
+    table = StaticTable(np.stack([numbers, numbers]), encoder().tokenizer)
+    means = mean_vectors(table, Bags(np.zeros(1, np.int32), np.array([0, 1])))
+    np.testing.assert_array_equal(means[0], numbers.astype(np.float32))
 
 
 def test_the_extension_and_numpy_give_the_same_bits_of_a_product(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ def mean_few(table: NDArray[Any], dim: int, ids: list[int], mean: NDArray[Any], 
 def mean_rows(
     table: NDArray[Any],
     dim: int,
-    is_int8: bool,
+    bytes_of_a_number: int,
     columns: NDArray[Any],
     offsets: NDArray[Any],
     scales: NDArray[Any] | None,

@@ -24,7 +24,7 @@ def mean_vectors(table: StaticTable, bags: Bags, out: Vectors | None = None) -> 
     """Compute the mean of each text's token embeddings, [B, dim]; zeros for a text without tokens.
 
     Args:
-        table: The model. Of a float16 table, the rows that occur are cast once.
+        table: The model.
         bags: The token ids.
         out: Where to write the means, C-contiguous float32 [B, dim]; None makes an array.
     """
@@ -37,14 +37,13 @@ def _mean_vectors(table: StaticTable, bags: Bags, out: Vectors | None) -> Vector
     """Compute the means before any projection, [B, d]."""
     columns, scales = _columns_and_scales(table, bags.ids)
     weight = table.weight
-    if weight.dtype == np.float16:
-        weight, columns = _cast_used_rows(weight, columns)
     dim = weight.shape[1]
     means = np.empty((len(bags.offsets) - 1, dim), np.float32) if out is None else out
     if kernel is not None:
-        is_int8 = weight.dtype == np.int8
-        kernel.mean_rows(np.ascontiguousarray(weight), dim, is_int8, columns, bags.offsets, scales, means)
+        kernel.mean_rows(np.ascontiguousarray(weight), dim, weight.itemsize, columns, bags.offsets, scales, means)
     else:
+        if weight.dtype == np.float16:
+            weight, columns = _cast_used_rows(weight, columns)
         _mean_rows(weight, columns, bags.offsets, scales, means)
     return means
 

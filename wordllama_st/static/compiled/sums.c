@@ -56,18 +56,49 @@ static void sum_int8(const int8_t *table, int64_t dim, const int32_t *columns, i
     }
 }
 
+/* A finite number of 16 bits: its exponent is 112 less than that of the same number of 32 bits. */
+static inline float from_float16(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, bits = (uint32_t)(half & 0x7fff) << 13;
+    float number;
+    memcpy(&number, &bits, sizeof(number));
+    number *= 0x1p112f;
+    memcpy(&bits, &number, sizeof(bits));
+    bits |= sign;
+    memcpy(&number, &bits, sizeof(number));
+    return number;
+}
+
+EVERY_PROCESSOR
+static void sum_float16(const uint16_t *table, int64_t dim, const int32_t *columns, int64_t token, int64_t end,
+                        int64_t last, const float *scales, float *restrict sum)
+{
+    for (int64_t j = 0; j < dim; j++)
+        sum[j] = 0;
+    for (; token < end; token++) {
+        const uint16_t *restrict row = table + columns[token] * dim;
+        float scale = scales ? scales[token] : 1;
+        if (token + ROWS_AHEAD < last)
+            prefetch_row((const char *)(table + columns[token + ROWS_AHEAD] * dim), dim * (int64_t)sizeof(uint16_t));
+        for (int64_t j = 0; j < dim; j++)
+            sum[j] += scale * from_float16(row[j]);
+    }
+}
+
 typedef struct {
     const void *table;
     int64_t dim;
-    int is_int8;
+    int bytes_of_a_number;
     const int32_t *columns;
     const float *scales;
 } Rows;
 
 static void sum_tokens(const Rows *rows, int64_t token, int64_t end, int64_t last, float *sum)
 {
-    if (rows->is_int8)
+    if (rows->bytes_of_a_number == 1)
         sum_int8(rows->table, rows->dim, rows->columns, token, end, last, rows->scales, sum);
+    else if (rows->bytes_of_a_number == 2)
+        sum_float16(rows->table, rows->dim, rows->columns, token, end, last, rows->scales, sum);
     else
         sum_float32(rows->table, rows->dim, rows->columns, token, end, last, rows->scales, sum);
 }
@@ -103,15 +134,16 @@ PyObject *mean_rows(PyObject *self, PyObject *args)
     Py_buffer table, columns, offsets, means, scales = {0};
     PyObject *maybe_scales;
     Py_ssize_t dim;
-    int is_int8;
+    int bytes_of_a_number;
     (void)self;
-    if (!PyArg_ParseTuple(args, "y*npy*y*Ow*", &table, &dim, &is_int8, &columns, &offsets, &maybe_scales, &means))
+    if (!PyArg_ParseTuple(args, "y*niy*y*Ow*", &table, &dim, &bytes_of_a_number, &columns, &offsets, &maybe_scales,
+                          &means))
         return NULL;
     double *wide = PyMem_Malloc((size_t)dim * sizeof(double) + 1);
     if (!wide)
         PyErr_NoMemory();
     else if (maybe_scales == Py_None || PyObject_GetBuffer(maybe_scales, &scales, PyBUF_SIMPLE) == 0) {
-        Rows rows = {table.buf, dim, is_int8, columns.buf, scales.buf};
+        Rows rows = {table.buf, dim, bytes_of_a_number, columns.buf, scales.buf};
         Py_BEGIN_ALLOW_THREADS
         mean_bags(&rows, offsets.buf, offsets.len / (Py_ssize_t)sizeof(int64_t) - 1, wide, means.buf);
         Py_END_ALLOW_THREADS
@@ -145,7 +177,7 @@ PyObject *mean_few(PyObject *self, PyObject *args)
         for (Py_ssize_t i = 0; i < offsets[1]; i++)
             columns[i] = (int32_t)PyLong_AsLong(PyList_GET_ITEM(ids, i));
     if (!PyErr_Occurred()) {
-        Rows rows = {table.buf, dim, 0, columns, NULL};
+        Rows rows = {table.buf, dim, sizeof(float), columns, NULL};
         mean_bags(&rows, offsets, 1, NULL, mean.buf);
     }
     PyBuffer_Release(&table);
