@@ -27,7 +27,8 @@ class LLMTokenEmbedding(InputModule):
 
     The table is neither a parameter nor a buffer. It keeps its dtype, is memory-mapped from its file (processes on one
     machine share the pages), is not seen by the optimizer, not broadcast between ranks, and hard-linked into
-    checkpoints.
+    checkpoints. Words that were seen before are looked up instead of tokenized, as by
+    :class:`~wordllama_st.static.encoder.StaticEncoder`.
 
     The output is not ``token_embeddings`` [batch, length, D] but the table and indices into it (see
     :mod:`wordllama_st.modules.token_features`), which :class:`~wordllama_st.modules.WeightedPool` sums in one step.
