@@ -201,6 +201,7 @@ import signal, sys
 from wordllama_st import Codebook
 
 checkpoint, output, end, renames = *sys.argv[1:3], int(sys.argv[3]), int(sys.argv[4])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background
 
 def end_before_rename(event, arguments):
     global renames
