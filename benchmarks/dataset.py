@@ -17,12 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from threading import Thread
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,13 +58,13 @@ def print_peak(source: str, out: str, threads: int) -> None:
     """Encode a file in this process, and print the most memory that its first tenth took, and the rest."""
     encoder = StaticEncoder.from_pretrained(MODEL)
     before, tenth = resident(), pq.read_metadata(source).num_rows // PART_ROWS // 10
-    job = Thread(target=encode_dataset, args=(encoder, source, out), kwargs={"num_threads": threads})
-    job.start()
-    with watch_peak() as first:
-        while job.is_alive() and len(list(Path(out).glob("part-*.parquet"))) < tenth:
-            time.sleep(0.05)
-    with watch_peak() as rest:
-        job.join()
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(encode_dataset, encoder, source, out, num_threads=threads)
+        with watch_peak() as first:
+            while not job.done() and len(list(Path(out).glob("part-*.parquet"))) < tenth:
+                time.sleep(0.05)
+        with watch_peak() as rest:
+            job.result()
     print(
         f"{first.resident / 2**20:,.0f} MB resident at most in the first tenth, {rest.resident / 2**20:,.0f} MB in the "
         f"rest, {before / 2**20:,.0f} MB before"

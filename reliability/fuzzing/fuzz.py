@@ -27,6 +27,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
@@ -81,14 +82,12 @@ def fuzz(names: Sequence[str], options: argparse.Namespace) -> list[Outcome]:
     if not options.runs or len(names) > 1:
         return fuzz_in_one_process(names, options, options.runs, options.seed)
     runs = max(1, int(options.runs * (SHARE_OF_SLOW if names[0] in SLOW else 1)))
-    done: Outcome | None = None
+    outcomes: list[Outcome] = []
     for number, start in enumerate(range(0, runs, RUNS_OF_PROCESS)):
-        some = min(RUNS_OF_PROCESS, runs - start)
-        (found,) = fuzz_in_one_process(names, options, some, options.seed + number)
-        done = found if done is None else done.followed_by(found)
-        if done.fault is not None:
+        outcomes += fuzz_in_one_process(names, options, min(RUNS_OF_PROCESS, runs - start), options.seed + number)
+        if outcomes[-1].fault is not None:
             break
-    return [] if done is None else [done]
+    return [reduce(Outcome.followed_by, outcomes)]
 
 
 def fuzz_in_one_process(

@@ -63,9 +63,7 @@ def test_a_space_with_a_number_that_is_too_large(content: str, model: Path) -> N
 @pytest.mark.parametrize("key", ["continuing_subword_prefix", "continuing_subword\\u005Fprefix"])
 @pytest.mark.parametrize("twice", [False, True])
 @pytest.mark.parametrize("merge", [["a", "é"], "a é"])
-def test_a_merge_without_the_prefix_of_tokens_within_words(
-    key: str, twice: bool, merge: object, model: Path, tmp_path: Path
-) -> None:
+def test_a_merge_without_the_prefix_of_tokens_within_words(key: str, twice: bool, merge: object, model: Path) -> None:
     """The tokenizers library cuts off the prefix within a character, and ends the process."""
     damaged = {"type": "BPE", "vocab": {"a": 0, "é": 1}, "merges": [merge], "prefix": "x"}
     harmless = ', "model": {"type": "BPE", "vocab": {}, "merges": []}' if twice else ""

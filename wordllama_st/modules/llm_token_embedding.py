@@ -83,7 +83,7 @@ class LLMTokenEmbedding(InputModule):
         texts = self._prepend_prompt(list(inputs), prompt) if prompt else list(inputs)
         bags = self._tokens.bags(texts)
         counts, limit = np.diff(bags.offsets), max_length or self.max_seq_length
-        lengths = counts if limit is None else np.minimum(counts, limit)
+        lengths = np.minimum(counts, limit) if limit else counts
         is_kept = np.arange(len(bags.ids)) < np.repeat(bags.offsets[:-1] + lengths, counts)
         mask = np.arange(max(1, lengths.max())) < lengths[:, None]
         input_ids = np.zeros(mask.shape, dtype=np.int64)

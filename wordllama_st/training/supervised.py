@@ -121,9 +121,13 @@ def make_loss(model: SentenceTransformer, kind: Kind, dims: Sequence[int]) -> nn
     CoSENTLoss depends on the order of the scores only, so that any scale will do. Each text is compared with those of
     all processes.
     """
-    if kind is not Kind.SCORED_PAIRS and num_processes() > 1:
+    loss: nn.Module
+    if kind is Kind.SCORED_PAIRS:
+        loss = GatheredCoSENTLoss(model)
+    elif num_processes() > 1:
         return GatheredRankingLoss(model, dims)
-    loss = GatheredCoSENTLoss(model) if kind is Kind.SCORED_PAIRS else MultipleNegativesRankingLoss(model)
+    else:
+        loss = MultipleNegativesRankingLoss(model)
     return MatryoshkaLoss(model, loss, matryoshka_dims=list(dims)) if len(dims) > 1 else loss
 
 
