@@ -8,6 +8,7 @@ whole batch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from wordllama_st.training.static_model import embedding_weight
 MASKED = 1e4
 #: The least cosine of the vectors of one document.
 SAME_DOCUMENT = 0.9999
+#: The squared norm of what counts as zero, as in torch's ``normalize``.
+ZERO = 1e-24
 
 
 class DistillationLoss(nn.Module):
@@ -119,11 +122,12 @@ class FixedVectorsLoss(nn.Module):
         return F.cross_entropy(scores, torch.arange(len(documents), device=scores.device)[own])
 
 
-class GatheredRankingLoss(nn.Module):
+class MatryoshkaRankingLoss(nn.Module):
     """MultipleNegativesRankingLoss at several Matryoshka dims, with the texts of all processes as negatives.
 
-    It is what sentence-transformers computes by ``MatryoshkaLoss`` and ``gather_across_devices``, which gathers each
-    column at each dim; here embeddings are gathered once, since processes wait for one another whenever they do.
+    It is what sentence-transformers computes by ``MatryoshkaLoss``, in about half of the time. Cosines of d dimensions
+    are made of those of the dims before and of what the dimensions between add, instead of anew. In several processes,
+    texts are gathered once and not at each dim, and anchors not at all.
 
     Args:
         model: The model, d dimensions.
@@ -133,18 +137,22 @@ class GatheredRankingLoss(nn.Module):
 
     def __init__(self, model: SentenceTransformer, dims: Sequence[int], scale: float = 20.0) -> None:
         super().__init__()
-        self.model, self.dims, self.scale = model, list(dims), scale
+        self.model, self.dims, self.scale = model, sorted(dims), scale
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
-        embeddings = [self.model(features)["sentence_embedding"] for features in sentence_features]
-        anchors, *others = gathered(torch.cat(embeddings, dim=1)).split(embeddings[0].shape[1], dim=1)
-        own = own_rows(len(anchors))
-        targets = torch.arange(len(anchors), device=anchors.device)[own]
-        loss: Tensor = anchors.new_zeros(())
-        for dim in self.dims:
-            candidates = torch.cat([F.normalize(texts[:, :dim]) for texts in others])
-            scores = F.normalize(anchors[own, :dim]) @ candidates.T * self.scale
-            loss = loss + F.cross_entropy(scores, targets)
+        anchors, *others = (self.model(features)["sentence_embedding"] for features in sentence_features)
+        candidates = gathered(torch.cat(others))
+        first = own_rows(len(candidates)).start
+        targets = torch.arange(first, first + len(anchors), device=anchors.device)
+        loss: Tensor = anchors.new_zeros((), dtype=torch.float)
+        products = squares = other_squares = loss
+        for start, end in pairwise([0, *self.dims]):
+            part, other_part = anchors[:, start:end], candidates[:, start:end]
+            products = products + (part @ other_part.T).float()
+            squares = squares + part.float().square().sum(dim=1, keepdim=True)
+            other_squares = other_squares + other_part.float().square().sum(dim=1)
+            cosines = products * squares.clamp_min(ZERO).rsqrt() * other_squares.clamp_min(ZERO).rsqrt()
+            loss = loss + F.cross_entropy(cosines * self.scale, targets)
         return loss
 
 

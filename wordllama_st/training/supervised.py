@@ -16,7 +16,6 @@ from sentence_transformers.sentence_transformer.evaluation import (
 )
 from sentence_transformers.sentence_transformer.losses import (
     MatryoshkaLoss,
-    MultipleNegativesRankingLoss,
 )
 from sentence_transformers.util import cos_sim
 from torch import nn
@@ -26,7 +25,7 @@ from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.modules import Binarize
 from wordllama_st.training.checkpoints import last_complete_checkpoint
 from wordllama_st.training.hard_negatives import add_hard_negatives
-from wordllama_st.training.losses import GatheredCoSENTLoss, GatheredRankingLoss, L2SPLoss
+from wordllama_st.training.losses import GatheredCoSENTLoss, L2SPLoss, MatryoshkaRankingLoss
 from wordllama_st.training.processes import from_main_process, num_processes
 from wordllama_st.training.report import DatasetReport, ScoreChange, TrainingReport
 from wordllama_st.training.static_model import embedding_weight, is_static_model
@@ -121,13 +120,9 @@ def make_loss(model: SentenceTransformer, kind: Kind, dims: Sequence[int]) -> nn
     CoSENTLoss depends on the order of the scores only, so that any scale will do. Each text is compared with those of
     all processes.
     """
-    loss: nn.Module
-    if kind is Kind.SCORED_PAIRS:
-        loss = GatheredCoSENTLoss(model)
-    elif num_processes() > 1:
-        return GatheredRankingLoss(model, dims)
-    else:
-        loss = MultipleNegativesRankingLoss(model)
+    if kind is not Kind.SCORED_PAIRS:
+        return MatryoshkaRankingLoss(model, dims)
+    loss = GatheredCoSENTLoss(model)
     return MatryoshkaLoss(model, loss, matryoshka_dims=list(dims)) if len(dims) > 1 else loss
 
 
