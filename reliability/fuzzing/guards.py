@@ -71,7 +71,7 @@ class Guards:
         }
         self._readable = tuple(f"{os.path.realpath(path)}/" for path in (*installed, folder) if path)
         self._packages: set[str] = set()
-        self._armed, self._count = False, 0
+        self._armed, self._count, self._limit = False, 0, 0
         self._done: list[str] = []
         sys.addaudithook(self._audit)
 
@@ -84,8 +84,9 @@ class Guards:
         if self._count % _OFTEN == 0:
             self._packages = {*sys.stdlib_module_names, *_OPTIONAL, *(name.partition(".")[0] for name in sys.modules)}
             in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY, resource.RLIM_INFINITY))
+            self._limit = in_use + MEMORY
         self._count += 1
+        resource.setrlimit(resource.RLIMIT_AS, (self._limit, resource.RLIM_INFINITY))
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         self._armed = True
         try:
@@ -93,6 +94,8 @@ class Guards:
         finally:
             self._armed = False
             signal.setitimer(signal.ITIMER_PROF, 0)
+            # What this process does between inputs, as importing what the next target needs, is not limited.
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         if self._done:
             raise Forbidden(self._done[0])
 
