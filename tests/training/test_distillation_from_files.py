@@ -16,14 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from texts import made_up_pairs
 from tokenizers import Tokenizer
-from torch.utils.data import BatchSampler, RandomSampler
 
 from wordllama_st import Codebook, bake, build_model, distill, embed_with_teacher, static_model_from_pretrained
 from wordllama_st.cli.main import main
@@ -31,7 +29,6 @@ from wordllama_st.data.corpus import read_embeddings
 from wordllama_st.errors import ArgumentError, DatasetError, TrainingError
 from wordllama_st.modules import LLMTokenEmbedding
 from wordllama_st.training.distillation import (
-    ShuffledBatches,
     initialize_by_least_squares,
     pca_rotate,
     train_distillation,
@@ -116,14 +113,6 @@ def test_the_command_distills_a_directory(
     assert main([*command, "--out", str(tmp_path / "other"), "--vectors-column", "vector"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("has no column 'vector'; it has body, embedding.")
-
-
-def test_batches_are_drawn_as_torch_draws_them() -> None:
-    rows = Dataset.from_dict({"text": list(map(str, range(50)))})
-    for drop_last in (True, False):
-        expected = BatchSampler(RandomSampler(rows, generator=torch.Generator().manual_seed(5)), 8, drop_last)
-        drawn = ShuffledBatches(rows, 8, drop_last, generator=torch.Generator().manual_seed(5))
-        assert (list(drawn), len(drawn)) == (list(expected), len(expected))
 
 
 def test_checkpoints_are_of_the_same_texts(embedded: Path, codebook: Codebook, tmp_path: Path) -> None:

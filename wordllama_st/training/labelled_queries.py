@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.sampler import BatchSamplers
 
 from wordllama_st.data.corpus import Corpus
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.static.similarity import normalized
+from wordllama_st.training.batches import ShuffledBatches
 from wordllama_st.training.losses import FixedVectorsLoss, L2SPLoss
 from wordllama_st.training.processes import from_main_process, num_processes
 from wordllama_st.training.report import DatasetReport, ScoreChange, TrainingReport
@@ -76,7 +76,7 @@ def train_on_vectors(
         learning_rate=learning_rate or default_learning_rate(model),
         seed=seed,
         run={"closeness": stay_close},
-        batch_sampler=BatchSamplers.BATCH_SAMPLER,  # what is twice in a batch is masked
+        batch_sampler=ShuffledBatches,  # what is twice in a batch is masked
         **arguments,
     )
     after = from_main_process(_scores, model, data.texts, vectors, held_out)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 from sentence_transformers import (
@@ -19,13 +18,13 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from torch import nn
 from transformers import PrinterCallback, ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
 from wordllama_st.errors import DatasetError, OutputError, TrainingError, reason
 from wordllama_st.modules import LLMTokenEmbedding, WeightedPool
+from wordllama_st.training.batches import DistinctBatches
 from wordllama_st.training.checkpoints import (
     check_or_record_run,
     dataset_sha256,
@@ -40,8 +39,6 @@ logger = logging.getLogger(__name__)
 #: Pattern of WeightedPool's parameter. A token occurs in few batches, so the learning rate of its weight is higher.
 TOKEN_WEIGHTS = r"\.weights$"
 TOKEN_WEIGHT_STEPS = 10
-#: Rows that are read from a dataset at a time.
-READ_ROWS = 10_000
 
 
 def run_trainer(
@@ -117,7 +114,7 @@ def run_trainer(
             "learning_rate_mapping": {TOKEN_WEIGHTS: TOKEN_WEIGHT_STEPS * learning_rate} if weighted else {},
             "lr_scheduler_type": "linear",
             # A text that is twice in a batch would be its own negative.
-            "batch_sampler": no_duplicates,
+            "batch_sampler": DistinctBatches,
             "seed": seed,
             "disable_tqdm": not show_progress_bar,
             "logging_steps": 10,
@@ -163,39 +160,6 @@ def _table_sha256(model: SentenceTransformer) -> str | None:
     """Return the SHA-256 of a model's frozen table; of a static model, a fingerprint of the whole model."""
     first = model[0]
     return first.codebook.provenance.sha256 if isinstance(first, LLMTokenEmbedding) else fingerprint(model)
-
-
-def no_duplicates(
-    dataset: Dataset,
-    batch_size: int,
-    drop_last: bool,
-    valid_label_columns: Sequence[str] | None = None,
-    **settings: Any,
-) -> NoDuplicatesBatchSampler:
-    """Return sentence-transformers' sampler of batches that have no text twice, which here compares hashes of texts.
-
-    Of the dataset itself, it would read one row after the other, in every epoch and in each of several processes.
-    """
-    columns = [name for name in dataset.column_names if name not in (valid_label_columns or ())]
-    return NoDuplicatesBatchSampler(TextHashes(dataset, columns), batch_size, drop_last, **settings)
-
-
-class TextHashes:
-    """The hashes of a dataset's texts, 64 bits each, in the place of the dataset that a sampler reads."""
-
-    def __init__(self, dataset: Dataset, columns: Sequence[str]) -> None:
-        self.column_names = columns
-        self._rows = np.empty((len(dataset), len(columns)), np.int64)
-        for start in range(0, len(dataset), READ_ROWS):
-            batch = dataset[start : start + READ_ROWS]
-            for number, column in enumerate(columns):
-                self._rows[start : start + READ_ROWS, number] = [hash(str(value)) for value in batch[column]]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> dict[str, int]:
-        return dict(zip(self.column_names, self._rows[index].tolist(), strict=True))
 
 
 class CheckpointingTrainer(SentenceTransformerTrainer):

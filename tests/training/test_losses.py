@@ -1,4 +1,4 @@
-"""What pairs and triplets are trained by: our loss and our sampler give what sentence-transformers' own give."""
+"""The ranking loss beside that of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 from sentence_transformers.sentence_transformer import losses
 from torch import Tensor, nn
 
 from wordllama_st import Codebook, build_model
 from wordllama_st.training.losses import MatryoshkaRankingLoss
-from wordllama_st.training.trainer import no_duplicates
 
 DIMS = [8, 3, 5]
 ANCHORS = ["the first", "a second one", "", "third", "a third"]
@@ -44,25 +41,3 @@ def test_the_ranking_loss_is_that_of_sentence_transformers(codebook: Codebook, d
     for name, gradient in expected.items():
         assert gradient.abs().max() > 0, name
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
-
-
-def test_batches_without_duplicates_are_those_of_sentence_transformers() -> None:
-    rows = range(500)
-    data = Dataset.from_dict(
-        {
-            "anchor": [f"text {row % 90}" for row in rows],
-            "positive": [f"text {row * 7 % 400}" for row in rows],
-            "negatives": [[f"text {row}", "a"] for row in rows],
-            "label": [1] * len(rows),
-        }
-    )
-
-    def batches(make_sampler: Any, drop_last: bool) -> list[list[int]]:
-        generator = torch.Generator()
-        sampler = make_sampler(data, 32, drop_last, valid_label_columns=["label"], generator=generator, seed=3)
-        return [batch for epoch in range(2) for batch in (sampler.set_epoch(epoch), *sampler)[1:]]
-
-    for drop_last in (False, True):
-        expected = batches(NoDuplicatesBatchSampler, drop_last)
-        assert batches(no_duplicates, drop_last) == expected
-        assert len(expected[0]) == 32
