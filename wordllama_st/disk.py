@@ -1,4 +1,4 @@
-"""Full disks: one error that names what could not be written, whichever library met them."""
+"""Room on disks: one error that names what could not be written, whichever library met it; and temporary files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import IO
 
 from wordllama_st.errors import OutputError, WordLlamaSTError, reason
+
+#: What the names of temporary directories begin with, by which what a killed process left is recognised.
+TEMPORARY = "wordllama-st-"
 
 #: The errors of a disk that is full, a quota, and a limit on the size of files.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from wordllama_st.codebook.concat import ConcatenatedRows, check_vocabularies
 from wordllama_st.codebook.find import PROVENANCE_FILE, WEIGHT_FILE, Provenance, find_table, open_directory
 from wordllama_st.codebook.token_table import ArrayRows, CheckedRows, FoundTable, Rows, blocks, prefetched
+from wordllama_st.disk import TEMPORARY
 from wordllama_st.errors import ArgumentError, CodebookError, CodebookNotFoundError
 from wordllama_st.storage.links import file_inside
 from wordllama_st.storage.safetensors_file import TENSOR_NAME, table_bytes, write_tensor
@@ -92,7 +93,7 @@ class Codebook:
         rows = self._rows.rows if isinstance(self._rows, CheckedRows) else self._rows
         if not isinstance(rows, ArrayRows) and not (self._file and self._file.is_still_there()):
             # A concatenated or dequantized table is in no file yet.
-            scratch = Path(tempfile.mkdtemp(prefix="wordllama-st-"))
+            scratch = Path(tempfile.mkdtemp(prefix=TEMPORARY))
             weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
             self._save_table(scratch / WEIGHT_FILE)
         self._finish_check()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wordllama_st.disk import naming_full_disk
+from wordllama_st.disk import TEMPORARY, naming_full_disk
 from wordllama_st.errors import CodebookError, CodebookNotFoundError, reason, require
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _build(fields: dict[str, Any], checkpoint: Path) -> Any:
     import torch
     import transformers
 
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as directory:
         with naming_full_disk():
             (Path(directory) / "config.json").write_text(json.dumps(fields), encoding="utf-8")
         try:

@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 from wordllama_st.baking import StaticDtype, bake, describe_origin
 from wordllama_st.codebook import Codebook
 from wordllama_st.data.texts import as_texts
+from wordllama_st.disk import TEMPORARY
 from wordllama_st.errors import ArgumentError
 from wordllama_st.modules import Binarize
 from wordllama_st.storage.staging import check_output
@@ -102,7 +103,7 @@ def distill(
             all_texts = distillation.distinct_texts(texts)
             teacher_model = load_teacher(teacher, bf16=teacher_bf16, similarity=teacher_similarity)
         numbers, name = np.arange(len(all_texts)), model_name(teacher)
-        with TemporaryDirectory() as scratch:
+        with TemporaryDirectory(prefix=TEMPORARY) as scratch:
             embeddings = teacher_embeddings(
                 teacher_model,
                 all_texts,

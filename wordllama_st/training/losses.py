@@ -125,9 +125,9 @@ class FixedVectorsLoss(nn.Module):
 class MatryoshkaRankingLoss(nn.Module):
     """MultipleNegativesRankingLoss at several Matryoshka dims, with the texts of all processes as negatives.
 
-    It is what sentence-transformers computes by ``MatryoshkaLoss``, in about half of the time. Cosines of d dimensions
-    are made of those of the dims before and of what the dimensions between add, instead of anew. In several processes,
-    texts are gathered once and not at each dim, and anchors not at all.
+    It is what sentence-transformers computes by ``MatryoshkaLoss``, which begins anew at each dim; here, products are
+    those of the dim before and what the dimensions between add. In several processes, texts are gathered once and not
+    at each dim, and anchors not at all.
 
     Args:
         model: The model, d dimensions.

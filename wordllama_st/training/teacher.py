@@ -19,6 +19,7 @@ from sentence_transformers import SentenceTransformer, SimilarityFunction
 from torch import Tensor
 from tqdm.autonotebook import tqdm
 
+from wordllama_st.disk import TEMPORARY
 from wordllama_st.errors import ArgumentError, ModelLoadError, reason
 from wordllama_st.storage.hub import check_reachable
 from wordllama_st.storage.staging import check_or_record, is_staging, staged_file
@@ -143,7 +144,7 @@ class CachedTeacher:
     def __init__(self, model: SentenceTransformer, cache: str | Path | None, show_progress_bar: bool | None) -> None:
         check_teacher(model)
         self.model, self.texts, self.seconds = model, 0, 0.0
-        self._scratch = TemporaryDirectory() if cache is None else None
+        self._scratch = TemporaryDirectory(prefix=TEMPORARY) if cache is None else None
         self._cache = Path(cache or self._scratch.name)  # type: ignore[union-attr]
         self._show_progress_bar = show_progress_bar
 

@@ -22,6 +22,7 @@ from sentence_transformers.sentence_transformer.data_collator import SentenceTra
 from torch import nn
 from transformers import PrinterCallback, ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 
+from wordllama_st.disk import TEMPORARY
 from wordllama_st.errors import DatasetError, OutputError, TrainingError, reason
 from wordllama_st.modules import LLMTokenEmbedding, WeightedPool
 from wordllama_st.training.batches import DistinctBatches
@@ -97,7 +98,7 @@ def run_trainer(
             model,
         )
     weighted = any(isinstance(module, WeightedPool) for module in model)
-    with TemporaryDirectory() as scratch, ExitStack() as held:
+    with TemporaryDirectory(prefix=TEMPORARY) as scratch, ExitStack() as held:
         if checkpoint_dir is not None:
             from_main_process(lambda: held.enter_context(sole_run(Path(checkpoint_dir))))
             checkpoint = last_complete_checkpoint(Path(checkpoint_dir))

@@ -32,6 +32,7 @@
 #endif
 
 PyObject *cut(PyObject *self, PyObject *args);
+PyObject *distinct(PyObject *self, PyObject *args);
 PyObject *find(PyObject *self, PyObject *args);
 PyObject *gather(PyObject *self, PyObject *args);
 PyObject *mean_few(PyObject *self, PyObject *args);

@@ -4,6 +4,7 @@
 
 static PyMethodDef functions[] = {
     {"cut", cut, METH_VARARGS, "Put texts end to end, and cut them into pieces."},
+    {"distinct", distinct, METH_VARARGS, "Number different words."},
     {"find", find, METH_VARARGS, "Look words up."},
     {"gather", gather, METH_VARARGS, "Put the token ids of words one behind the other."},
     {"mean_few", mean_few, METH_VARARGS, "Compute the mean of at most 256 rows of a table."},

@@ -1,4 +1,4 @@
-/* The look-up of words: `cut` for word_cache/tokenizer.py, `find` and `gather` for word_cache/table.py. */
+/* The look-up of words: `cut` for word_cache/tokenizer.py; `find`, `distinct` and `gather` for word_cache/table.py. */
 
 #include "kernel.h"
 
@@ -122,18 +122,28 @@ static inline uint64_t read_row(uint64_t *row, const char *text, int64_t length,
     return mixed * multipliers[0];
 }
 
+/* The same with numbers of columns that the compiler knows, so that no loop is left of the most frequent ones. */
+static inline uint64_t read_any_row(uint64_t *row, const char *text, int64_t length, const uint64_t *multipliers)
+{
+    if (length < 16)
+        return read_row(row, text, length, 2, multipliers);
+    if (length < 32)
+        return read_row(row, text, length, 4, multipliers);
+    if (length < 64)
+        return read_row(row, text, length, 8, multipliers);
+    return read_row(row, text, length, 16, multipliers);
+}
+
+/* The part that words of a length are in. */
+static inline int part_of(int64_t length)
+{
+    return (length >= 16) + (length >= 32) + (length >= 64);
+}
+
 static void read_word(Word *word, const char *text, int64_t length, const uint64_t *multipliers, const Part *parts)
 {
-    uint64_t mixed;
-    /* Numbers of columns that the compiler knows, so that no loop is left of the most frequent ones. */
-    if (length < 16)
-        word->part = 0, mixed = read_row(word->row, text, length, 2, multipliers);
-    else if (length < 32)
-        word->part = 1, mixed = read_row(word->row, text, length, 4, multipliers);
-    else if (length < 64)
-        word->part = 2, mixed = read_row(word->row, text, length, 8, multipliers);
-    else
-        word->part = 3, mixed = read_row(word->row, text, length, 16, multipliers);
+    uint64_t mixed = read_any_row(word->row, text, length, multipliers);
+    word->part = part_of(length);
     const Part *part = &parts[word->part];
     word->slot = mixed >> part->shift;
     PREFETCH(part->keys + word->slot * (uint64_t)(2 << word->part));
@@ -217,6 +227,61 @@ PyObject *find(PyObject *self, PyObject *args)
         PyBuffer_Release(&part_counts[i]);
     }
     Py_RETURN_NONE;
+}
+
+/* Number different words from 0 on, and return how many there are. `slots` is an empty hash table of numbers + 1. */
+static int64_t distinct_words(const char *text, const int64_t *begins, const int64_t *lengths, int64_t n,
+                              const uint64_t *multipliers, int32_t *slots, int bits, int64_t *firsts, int64_t *numbers)
+{
+    uint64_t row[MOST_COLUMNS];
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const char *word = text + begins[i];
+        int32_t *slot = NULL;
+        int64_t number = count;
+        if (lengths[i] <= LONGEST) {
+            uint64_t at = read_any_row(row, word, lengths[i], multipliers) >> (64 - bits);
+            for (slot = &slots[at]; *slot; slot = &slots[at]) {
+                int64_t other = firsts[*slot - 1];
+                if (lengths[other] == lengths[i] && !memcmp(text + begins[other], word, (size_t)lengths[i]))
+                    break;
+                at = (at + 1) & (((uint64_t)1 << bits) - 1);
+            }
+            if (*slot)
+                number = *slot - 1;
+        }
+        numbers[i] = number;
+        if (number == count) {
+            firsts[count++] = i;
+            if (slot)
+                *slot = (int32_t)count;
+        }
+    }
+    return count;
+}
+
+PyObject *distinct(PyObject *self, PyObject *args)
+{
+    Py_buffer text, begins, lengths, multipliers, firsts, numbers;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*w*w*", &text, &begins, &lengths, &multipliers, &firsts, &numbers))
+        return NULL;
+    int64_t n = begins.len / (Py_ssize_t)sizeof(int64_t), count = -1;
+    int bits = 1;
+    while (((int64_t)1 << bits) < 2 * n)
+        bits++;
+    int32_t *slots = n < INT32_MAX ? PyMem_RawCalloc((size_t)1 << bits, sizeof(int32_t)) : NULL;
+    if (slots) {
+        Py_BEGIN_ALLOW_THREADS
+        count = distinct_words(text.buf, begins.buf, lengths.buf, n, multipliers.buf, slots, bits, firsts.buf,
+                               numbers.buf);
+        Py_END_ALLOW_THREADS
+        PyMem_RawFree(slots);
+    }
+    Py_buffer *all[] = {&text, &begins, &lengths, &multipliers, &firsts, &numbers};
+    for (int i = 0; i < 6; i++)
+        PyBuffer_Release(all[i]);
+    return count < 0 ? PyErr_NoMemory() : PyLong_FromLongLong(count);
 }
 
 PyObject *gather(PyObject *self, PyObject *args)

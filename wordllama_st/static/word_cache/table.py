@@ -241,6 +241,10 @@ class WordTable:
         Returns:
             The positions of the first of each, [m]; and for each word its index among these, [n].
         """
+        if kernel is not None:
+            firsts, indices = np.empty((2, len(words.starts)), np.int64)
+            count = kernel.distinct(words.buffer, words.starts, words.lengths, self._multipliers, firsts, indices)
+            return firsts[:count], indices
         firsts = np.flatnonzero(words.lengths > LONGEST)
         indices = np.empty(len(words.starts), np.int64)
         indices[firsts] = np.arange(len(firsts))
