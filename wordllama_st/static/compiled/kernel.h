@@ -22,9 +22,11 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define PREFETCH(address) __builtin_prefetch(address)
 #define LOAD_ACQUIRE(address) __atomic_load_n(address, __ATOMIC_ACQUIRE)
+#define STORE_RELEASE(address, value) __atomic_store_n(address, value, __ATOMIC_RELEASE)
 #else
 #define PREFETCH(address) ((void)0)
 #define LOAD_ACQUIRE(address) (*(const volatile uint64_t *)(address))
+#define STORE_RELEASE(address, value) (*(volatile uint64_t *)(address) = (value))
 #endif
 
 #ifdef _MSC_VER
@@ -34,6 +36,7 @@
 PyObject *cut(PyObject *self, PyObject *args);
 PyObject *distinct(PyObject *self, PyObject *args);
 PyObject *find(PyObject *self, PyObject *args);
+PyObject *insert(PyObject *self, PyObject *args);
 PyObject *gather(PyObject *self, PyObject *args);
 PyObject *mean_few(PyObject *self, PyObject *args);
 PyObject *mean_rows(PyObject *self, PyObject *args);

@@ -7,6 +7,7 @@ static PyMethodDef functions[] = {
     {"distinct", distinct, METH_VARARGS, "Number different words."},
     {"find", find, METH_VARARGS, "Look words up."},
     {"gather", gather, METH_VARARGS, "Put the token ids of words one behind the other."},
+    {"insert", insert, METH_VARARGS, "Enter words in the table."},
     {"mean_few", mean_few, METH_VARARGS, "Compute the mean of at most 256 rows of a table."},
     {"mean_rows", mean_rows, METH_VARARGS, "Compute the mean of rows of a table, each bag's by itself."},
     {"project", project, METH_VARARGS, "Multiply rows by a projection."},

@@ -1,4 +1,5 @@
-/* The look-up of words: `cut` for word_cache/tokenizer.py; `find`, `distinct` and `gather` for word_cache/table.py. */
+/* The look-up of words: `cut` for word_cache/tokenizer.py; `find`, `insert`, `distinct` and `gather`
+   for word_cache/table.py. */
 
 #include "kernel.h"
 
@@ -102,11 +103,31 @@ typedef struct {
     int part;
 } Word;
 
+/* How far a hash is shifted to the right to be the number of a slot, of a power of two of slots or more. */
+static int shift_of(int64_t slots)
+{
+    int bits = 1;
+    while (((int64_t)1 << bits) < slots)
+        bits++;
+    return 64 - bits;
+}
+
+static inline uint64_t hash_of_row(const uint64_t *row, int columns, const uint64_t *multipliers)
+{
+    uint64_t mixed = 0;
+    for (int column = 0; column < columns; column++) {
+        mixed ^= mixed >> 32;
+        mixed += row[column];
+        mixed *= multipliers[column];
+    }
+    mixed ^= mixed >> 32;
+    return mixed * multipliers[0];
+}
+
 /* Read the row of a word and return its hash. There is room behind the last word to read whole columns. */
 static inline uint64_t read_row(uint64_t *row, const char *text, int64_t length, int columns,
                                 const uint64_t *multipliers)
 {
-    uint64_t mixed = 0;
     for (int column = 0; column < columns; column++) {
         int64_t left = length - 8 * column;
         uint64_t read;
@@ -114,12 +135,8 @@ static inline uint64_t read_row(uint64_t *row, const char *text, int64_t length,
         row[column] = left >= 8 ? read : left <= 0 ? 0 : read & (~(uint64_t)0 >> (64 - 8 * left));
         if (column == columns - 1)
             row[column] |= (uint64_t)length << 56;
-        mixed ^= mixed >> 32;
-        mixed += row[column];
-        mixed *= multipliers[column];
     }
-    mixed ^= mixed >> 32;
-    return mixed * multipliers[0];
+    return hash_of_row(row, columns, multipliers);
 }
 
 /* The same with numbers of columns that the compiler knows, so that no loop is left of the most frequent ones. */
@@ -208,11 +225,8 @@ PyObject *find(PyObject *self, PyObject *args)
         return NULL;
     Part parts[PARTS];
     for (int i = 0; i < PARTS; i++) {
-        uint64_t slots = (uint64_t)part_starts[i].len / sizeof(int32_t);
-        int bits = 0;
-        while (((uint64_t)1 << bits) < slots)
-            bits++;
-        parts[i] = (Part){keys[i].buf, part_starts[i].buf, part_counts[i].buf, slots, 64 - bits};
+        int64_t slots = part_starts[i].len / (Py_ssize_t)sizeof(int32_t);
+        parts[i] = (Part){keys[i].buf, part_starts[i].buf, part_counts[i].buf, (uint64_t)slots, shift_of(slots)};
     }
     Py_BEGIN_ALLOW_THREADS
     find_words(text.buf, begins.buf, lengths.buf, begins.len / (Py_ssize_t)sizeof(int64_t), parts, multipliers.buf,
@@ -229,9 +243,52 @@ PyObject *find(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* Enter the rows of words that are not there, and return for how many there was room. Others may be reading. */
+static int64_t insert_rows(uint64_t *keys, int32_t *starts, int32_t *counts, uint64_t slots, int shift, int columns,
+                           const uint64_t *multipliers, const uint64_t *rows, const int32_t *new_starts,
+                           const int32_t *new_counts, int64_t n)
+{
+    int64_t entered = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const uint64_t *row = rows + i * columns;
+        uint64_t slot = hash_of_row(row, columns, multipliers) >> shift;
+        for (int probe = 0; probe < PROBES; probe++, slot = (slot + 1) & (slots - 1)) {
+            uint64_t *key = keys + slot * (uint64_t)columns;
+            if (key[columns - 1])
+                continue;
+            starts[slot] = new_starts[i];
+            counts[slot] = new_counts[i];
+            memcpy(key, row, (size_t)(columns - 1) * sizeof(*row));
+            STORE_RELEASE(&key[columns - 1], row[columns - 1]);
+            entered++;
+            break;
+        }
+    }
+    return entered;
+}
+
+PyObject *insert(PyObject *self, PyObject *args)
+{
+    Py_buffer keys, starts, counts, multipliers, rows, new_starts, new_counts;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "w*w*w*y*y*y*y*", &keys, &starts, &counts, &multipliers, &rows, &new_starts,
+                          &new_counts))
+        return NULL;
+    int64_t slots = starts.len / (Py_ssize_t)sizeof(int32_t), entered;
+    int columns = (int)(keys.len / slots / (Py_ssize_t)sizeof(uint64_t));
+    Py_BEGIN_ALLOW_THREADS
+    entered = insert_rows(keys.buf, starts.buf, counts.buf, (uint64_t)slots, shift_of(slots), columns, multipliers.buf,
+                          rows.buf, new_starts.buf, new_counts.buf, new_starts.len / (Py_ssize_t)sizeof(int32_t));
+    Py_END_ALLOW_THREADS
+    Py_buffer *all[] = {&keys, &starts, &counts, &multipliers, &rows, &new_starts, &new_counts};
+    for (int i = 0; i < 7; i++)
+        PyBuffer_Release(all[i]);
+    return PyLong_FromLongLong(entered);
+}
+
 /* Number different words from 0 on, and return how many there are. `slots` is an empty hash table of numbers + 1. */
 static int64_t distinct_words(const char *text, const int64_t *begins, const int64_t *lengths, int64_t n,
-                              const uint64_t *multipliers, int32_t *slots, int bits, int64_t *firsts, int64_t *numbers)
+                              const uint64_t *multipliers, int32_t *slots, int shift, int64_t *firsts, int64_t *numbers)
 {
     uint64_t row[MOST_COLUMNS];
     int64_t count = 0;
@@ -240,12 +297,12 @@ static int64_t distinct_words(const char *text, const int64_t *begins, const int
         int32_t *slot = NULL;
         int64_t number = count;
         if (lengths[i] <= LONGEST) {
-            uint64_t at = read_any_row(row, word, lengths[i], multipliers) >> (64 - bits);
+            uint64_t at = read_any_row(row, word, lengths[i], multipliers) >> shift;
             for (slot = &slots[at]; *slot; slot = &slots[at]) {
                 int64_t other = firsts[*slot - 1];
                 if (lengths[other] == lengths[i] && !memcmp(text + begins[other], word, (size_t)lengths[i]))
                     break;
-                at = (at + 1) & (((uint64_t)1 << bits) - 1);
+                at = (at + 1) & (~(uint64_t)0 >> shift);
             }
             if (*slot)
                 number = *slot - 1;
@@ -267,13 +324,11 @@ PyObject *distinct(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "y*y*y*y*w*w*", &text, &begins, &lengths, &multipliers, &firsts, &numbers))
         return NULL;
     int64_t n = begins.len / (Py_ssize_t)sizeof(int64_t), count = -1;
-    int bits = 1;
-    while (((int64_t)1 << bits) < 2 * n)
-        bits++;
-    int32_t *slots = n < INT32_MAX ? PyMem_RawCalloc((size_t)1 << bits, sizeof(int32_t)) : NULL;
+    int shift = shift_of(2 * n + 2);
+    int32_t *slots = n < INT32_MAX ? PyMem_RawCalloc((size_t)1 << (64 - shift), sizeof(int32_t)) : NULL;
     if (slots) {
         Py_BEGIN_ALLOW_THREADS
-        count = distinct_words(text.buf, begins.buf, lengths.buf, n, multipliers.buf, slots, bits, firsts.buf,
+        count = distinct_words(text.buf, begins.buf, lengths.buf, n, multipliers.buf, slots, shift, firsts.buf,
                                numbers.buf);
         Py_END_ALLOW_THREADS
         PyMem_RawFree(slots);

@@ -175,6 +175,9 @@ class _Part:
 
     def insert(self, rows: Rows, starts: npt.NDArray[np.int32], counts: npt.NDArray[np.int32]) -> None:
         """Add words that are not there, no two alike. One that finds no free slot near its own is left out."""
+        if kernel is not None:
+            self.used += kernel.insert(self.keys, self.starts, self.counts, self._multipliers, rows, starts, counts)
+            return
         slots = self._first_slots(rows)
         pending = np.arange(len(rows))
         for _ in range(_PROBES):
