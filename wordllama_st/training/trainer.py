@@ -127,12 +127,15 @@ def run_trainer(
         }
         # Copies, since the Trainer sets a transform on them, by which a second run would see other data. Of several
         # datasets, it reads each row on its own; of one, a batch at a time.
-        copies = DatasetDict({name: copy(rows) for name, rows in datasets.items()})
+        train_dataset: Any = DatasetDict({name: copy(rows) for name, rows in datasets.items()})
+        loss: Any = dict(losses)
+        if len(train_dataset) == 1:
+            (train_dataset,), (loss,) = train_dataset.values(), loss.values()
         trainer = CheckpointingTrainer(
             model=model,
             args=SentenceTransformerTrainingArguments(str(checkpoint_dir or scratch), **(settings | arguments)),
-            train_dataset=copies if len(copies) > 1 else next(iter(copies.values())),
-            loss=dict(losses) if len(copies) > 1 else next(iter(losses.values())),
+            train_dataset=train_dataset,
+            loss=loss,
             data_collator=data_collator,
         )
         # By default the Trainer prints each log, as a line or into its bar. The loss belongs in the bar.

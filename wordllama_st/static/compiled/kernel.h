@@ -36,8 +36,8 @@
 PyObject *cut(PyObject *self, PyObject *args);
 PyObject *distinct(PyObject *self, PyObject *args);
 PyObject *find(PyObject *self, PyObject *args);
-PyObject *insert(PyObject *self, PyObject *args);
 PyObject *gather(PyObject *self, PyObject *args);
+PyObject *insert(PyObject *self, PyObject *args);
 PyObject *mean_few(PyObject *self, PyObject *args);
 PyObject *mean_rows(PyObject *self, PyObject *args);
 PyObject *project(PyObject *self, PyObject *args);

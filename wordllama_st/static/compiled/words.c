@@ -139,28 +139,33 @@ static inline uint64_t read_row(uint64_t *row, const char *text, int64_t length,
     return hash_of_row(row, columns, multipliers);
 }
 
-/* The same with numbers of columns that the compiler knows, so that no loop is left of the most frequent ones. */
-static inline uint64_t read_any_row(uint64_t *row, const char *text, int64_t length, const uint64_t *multipliers)
-{
-    if (length < 16)
-        return read_row(row, text, length, 2, multipliers);
-    if (length < 32)
-        return read_row(row, text, length, 4, multipliers);
-    if (length < 64)
-        return read_row(row, text, length, 8, multipliers);
-    return read_row(row, text, length, 16, multipliers);
-}
-
-/* The part that words of a length are in. */
+/* The part that words of a length are in, whose rows have 2 << part columns. */
 static inline int part_of(int64_t length)
 {
     return (length >= 16) + (length >= 32) + (length >= 64);
 }
 
+/* Read the row of a word of a part, and return its hash. */
+static inline uint64_t read_row_of(int part, uint64_t *row, const char *text, int64_t length,
+                                   const uint64_t *multipliers)
+{
+    /* Numbers of columns that the compiler knows, so that no loop is left of the most frequent ones. */
+    switch (part) {
+    case 0:
+        return read_row(row, text, length, 2, multipliers);
+    case 1:
+        return read_row(row, text, length, 4, multipliers);
+    case 2:
+        return read_row(row, text, length, 8, multipliers);
+    default:
+        return read_row(row, text, length, 16, multipliers);
+    }
+}
+
 static void read_word(Word *word, const char *text, int64_t length, const uint64_t *multipliers, const Part *parts)
 {
-    uint64_t mixed = read_any_row(word->row, text, length, multipliers);
     word->part = part_of(length);
+    uint64_t mixed = read_row_of(word->part, word->row, text, length, multipliers);
     const Part *part = &parts[word->part];
     word->slot = mixed >> part->shift;
     PREFETCH(part->keys + word->slot * (uint64_t)(2 << word->part));
@@ -294,25 +299,21 @@ static int64_t distinct_words(const char *text, const int64_t *begins, const int
     int64_t count = 0;
     for (int64_t i = 0; i < n; i++) {
         const char *word = text + begins[i];
-        int32_t *slot = NULL;
-        int64_t number = count;
+        int32_t own = 0, *slot = &own; /* of a word that is too long, and counts as different from all */
         if (lengths[i] <= LONGEST) {
-            uint64_t at = read_any_row(row, word, lengths[i], multipliers) >> shift;
+            uint64_t at = read_row_of(part_of(lengths[i]), row, word, lengths[i], multipliers) >> shift;
             for (slot = &slots[at]; *slot; slot = &slots[at]) {
                 int64_t other = firsts[*slot - 1];
                 if (lengths[other] == lengths[i] && !memcmp(text + begins[other], word, (size_t)lengths[i]))
                     break;
                 at = (at + 1) & (~(uint64_t)0 >> shift);
             }
-            if (*slot)
-                number = *slot - 1;
         }
-        numbers[i] = number;
-        if (number == count) {
+        if (!*slot) {
             firsts[count++] = i;
-            if (slot)
-                *slot = (int32_t)count;
+            *slot = (int32_t)count;
         }
+        numbers[i] = *slot - 1;
     }
     return count;
 }
