@@ -154,6 +154,26 @@ def all_new(others: dict[str, Encode]) -> None:
     print(f"  {OURS} with num_threads=None, four times as many texts: {speed_up} its speed with one")
 
 
+def few_new(texts: list[str], others: dict[str, Encode]) -> None:
+    """A stream of small batches, in each of which one word is new."""
+    generator = random.Random(2)
+    encoder = StaticEncoder.from_pretrained(MODEL)
+    encoder.encode(texts)
+    encoder.encode(made_up(6000, 40, generator))  # from then on, gigatoken tokenizes, if it is installed
+
+    def stream(encode: Encode) -> Callable[[], object]:
+        batches = [[*texts[at : at + 63], *made_up(1, 1, generator)] for at in range(0, len(texts), 63)]
+        return lambda: list(map(encode, batches))
+
+    times = rounds({name: partial(stream, encode) for name, encode in {OURS: encoder.encode, **others}.items()})
+    report(
+        "The same texts in batches of 64, one of which is a word that nobody has seen before",
+        times,
+        len(texts),
+        "texts",
+    )
+
+
 def families(texts: list[str]) -> None:
     """Tables over tokenizers of each family, trained on the texts, beside model2vec: warm, first and all words new."""
     from model2vec import StaticModel
@@ -400,6 +420,7 @@ def main() -> None:
     speeds = batches(texts, others)
     queries(texts, others)
     all_new(others)
+    few_new(texts, others)
     families(texts)
     limit(texts)
     documents(texts, others)

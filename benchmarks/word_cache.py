@@ -19,6 +19,7 @@ import numpy as np
 from wordllama_st import StaticEncoder
 from wordllama_st.data.docstrings import extract_docstrings, installed_packages
 from wordllama_st.static.word_cache.plain import WORTH_LOADING, Bags, PlainTokenizer
+from wordllama_st.static.word_cache.table import WIDTHS, Words
 from wordllama_st.static.word_cache.tokenizer import WordTokenizer
 
 BATCH = 1024
@@ -47,7 +48,10 @@ def main() -> None:
         def by_dict(batch: list[str]) -> Bags:
             pieces = [cache.rules.pieces.findall(cache.rules.prefix + text) for text in batch]
             if new := [piece for piece in dict.fromkeys(chain.from_iterable(pieces)) if piece not in known]:
-                found = cache._tokenize(new)
+                encoded = [piece.encode() for piece in new]
+                lengths = np.array(list(map(len, encoded)))
+                buffer = b"".join([*encoded, bytes(WIDTHS[-1])])
+                found = cache._tokenize(Words(buffer, lengths.cumsum() - lengths, lengths))
                 for piece, start, count in zip(new, found.starts.tolist(), found.counts.tolist(), strict=True):
                     known[piece] = found.pool[start : start + count].tolist() if count >= 0 else None
             ids = []

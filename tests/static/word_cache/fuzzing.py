@@ -64,10 +64,8 @@ def compare(kind: str, count: int, generator: random.Random) -> None:
     words = WordTokenizer.for_tokenizer(plain.PlainTokenizer(tokenizer), 2**24)
     assert words is not None
     ways = {"the look-up": words.bags}
-    by_gigatoken = plain.PlainTokenizer(tokenizer)
-    by_gigatoken._characters = plain.WORTH_LOADING
     if plain.load_gigatoken(tokenizer) is not None:
-        ways["gigatoken"] = by_gigatoken.bags
+        ways["gigatoken"] = plain.PlainTokenizer(tokenizer)._bags_by_gigatoken
     texts, done, start = generate(tokenizer, generator), 0, time.perf_counter()
     for number in range(-(-count // BATCH)):
         batch = [next(texts) for _ in range(BATCH)]

@@ -105,7 +105,23 @@ def by_gigatoken(kind: str) -> PlainTokenizer:
 @example(batch=["", " ", "  ", "\n", " \n ", "▁", "▁ x", "x▁ y", "", "a", ""])
 @settings(max_examples=150)
 def test_gigatoken_gives_the_tokenizers_own_ids(kind: str, batch: list[str]) -> None:
-    assert lists(by_gigatoken(kind).bags(batch)) == [plain(KINDS[kind](), text) for text in batch]
+    bags = by_gigatoken(kind)._bags_by_gigatoken(batch)
+    assert bags is not None
+    assert lists(bags) == [plain(KINDS[kind](), text) for text in batch]
+
+
+class Failing:
+    def encode_batch(self, texts: list[str], parallel: bool) -> None:
+        raise BaseException("a panic")
+
+
+def test_gigatoken_is_called_where_a_call_pays() -> None:
+    found = PlainTokenizer(llama2())
+    found._gigatoken, found._characters = Failing(), WORTH_LOADING
+    assert found.bags(["a few words"]).ids.tolist() == plain(llama2(), "a few words")
+    assert found._gigatoken is not None
+    found.bags(["a few words"] * 1000)
+    assert found._gigatoken is None
 
 
 def test_gigatoken_is_given_up_where_it_fails(
@@ -115,12 +131,9 @@ def test_gigatoken_is_given_up_where_it_fails(
     tokenizer = llama2()
     found = PlainTokenizer(tokenizer)
     monkeypatch.setattr(plain_module, "WORTH_LOADING", 0)
+    monkeypatch.setattr(plain_module, "WORTH_CALLING", 0)
     expected = [plain(tokenizer, text) for text in CORPUS]
     assert lists(found.bags(CORPUS)) == expected
-
-    class Failing:
-        def encode_batch(self, texts: list[str], parallel: bool) -> None:
-            raise BaseException("a panic")
 
     found._gigatoken = Failing()
     with caplog.at_level("INFO", "wordllama_st"):

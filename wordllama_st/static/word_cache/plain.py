@@ -54,8 +54,9 @@ def _renew_locks() -> None:
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=_renew_locks)
 
-#: Characters after which gigatoken is worth its import.
-WORTH_LOADING = 2**21
+#: Characters after which gigatoken is worth its import, and those in one call that are worth the two milliseconds that
+#: it takes for the shortest text. To tokenizers, a text is as much work as some characters more.
+WORTH_LOADING, WORTH_CALLING, _CHARACTERS_OF_A_TEXT = 2**21, 2**12, 8
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,10 @@ class PlainTokenizer:
                 a character that it has no token for, not even the unknown one.
         """
         if self._may_load:
-            self._characters += sum(map(len, texts))
-            if self._characters > WORTH_LOADING and (bags := self._bags_by_gigatoken(texts)) is not None:
+            characters = sum(map(len, texts))
+            self._characters += characters
+            pays = characters + _CHARACTERS_OF_A_TEXT * len(texts) > WORTH_CALLING
+            if pays and self._characters > WORTH_LOADING and (bags := self._bags_by_gigatoken(texts)) is not None:
                 return bags
         try:
             lists = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -61,10 +62,18 @@ class Words:
         """Select some of the words."""
         return Words(self.buffer, self.starts[positions], self.lengths[positions])
 
-    def slices(self) -> list[bytes]:
-        """Cut the words out of the buffer."""
-        ends = (self.starts + self.lengths).tolist()
-        return [self.buffer[start:end] for start, end in zip(self.starts.tolist(), ends, strict=True)]
+    def joined(self) -> Words:
+        """Put the words end to end in a buffer of their own."""
+        starts = self.lengths.cumsum() - self.lengths
+        positions = np.repeat(self.starts - starts, self.lengths)
+        positions += np.arange(len(positions))
+        joined = np.frombuffer(self.buffer, np.uint8)[positions].tobytes()
+        return Words(joined + bytes(WIDTHS[-1]), starts, self.lengths)
+
+    def slices(self, size: int = 1) -> list[str]:
+        """Cut words that lie end to end out of the buffer, so many at a time."""
+        bounds = [*self.starts[::size].tolist(), int(self.lengths.sum())]
+        return [self.buffer[start:end].decode() for start, end in pairwise(bounds)]
 
     def count(self, counted: npt.NDArray[np.bool_]) -> Integers:
         """Count the bytes in each word, [n], that a set has, which is given as one bool for each byte, [256]."""

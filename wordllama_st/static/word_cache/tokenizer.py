@@ -7,7 +7,7 @@ ids are those of its pieces, one behind the other, so a piece that was tokenized
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain, compress
+from itertools import chain
 from threading import Lock
 
 import numpy as np
@@ -195,27 +195,24 @@ class WordTokenizer:
 
     def _tokenize(self, words: Words) -> Tokenized:
         """Tokenize pieces, those that allow it many at a time."""
-        pieces = words.slices()
-        # In a buffer of their own: what is counted in them is then not counted in all that was seen before.
-        buffer = b"".join([*pieces, bytes(WIDTHS[-1])])
-        words = Words(buffer, words.lengths.cumsum() - words.lengths, words.lengths)
-        alone, simple = self._stand_alone(words, pieces), self._are_simple(words)
-        tokenized = Tokenized(np.empty(0, np.int32), np.zeros(len(pieces), np.int64), np.full(len(pieces), NOT_ALONE))
-        together = np.flatnonzero(alone & simple).tolist()
-        if together:
-            tokenized = tokenized.replaced(together, self._tokenize_together([pieces[index] for index in together]))
-        singly = np.flatnonzero(alone & (tokenized.counts == NOT_ALONE)).tolist()
-        if singly:
-            tokenized = tokenized.replaced(singly, self._tokenize_singly([pieces[index].decode() for index in singly]))
+        words = words.joined()  # what is counted in them is then not counted in all that was seen before
+        alone, simple = self._stand_alone(words), self._are_simple(words)
+        nothing = np.zeros(len(alone), np.int64)
+        tokenized = Tokenized(np.empty(0, np.int32), nothing, nothing + NOT_ALONE)
+        for ways, tokenize in ((simple, self._tokenize_together), (True, self._tokenize_singly)):
+            positions = np.flatnonzero(alone & ways & (tokenized.counts == NOT_ALONE))
+            if len(positions):
+                tokenized = tokenized.replaced(positions, tokenize(words.at(positions).joined()))
         return tokenized
 
-    def _stand_alone(self, words: Words, pieces: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+    def _stand_alone(self, words: Words) -> npt.NDArray[np.bool_]:
         """Tell which pieces stand alone, [n]; those of printable ASCII, which most are, all at once."""
         alone: npt.NDArray[np.bool_] = words.count(_IS_PRINTABLE) == words.lengths
-        if not self.rules.printable_stand_alone(b"".join(compress(pieces, alone.tolist())).decode()):
-            alone[:] = False
-        for index in np.flatnonzero(~alone).tolist():
-            alone[index] = self.rules.stands_alone(pieces[index].decode())
+        odd = np.flatnonzero(~alone)
+        printable = words.at(np.flatnonzero(alone)).joined().buffer[: -WIDTHS[-1]].decode()
+        if not self.rules.printable_stand_alone(printable):
+            odd = np.arange(len(alone))
+        alone[odd] = list(map(self.rules.stands_alone, words.at(odd).joined().slices()))
         return alone
 
     def _are_simple(self, words: Words) -> npt.NDArray[np.bool_]:
@@ -230,24 +227,24 @@ class WordTokenizer:
             simple &= words.count(_IS_ALPHANUMERIC) == words.lengths - 1
         return simple
 
-    def _tokenize_together(self, pieces: Sequence[bytes]) -> Tokenized:
+    def _tokenize_together(self, words: Words) -> Tokenized:
         """Tokenize many simple pieces as one text; NOT_ALONE where its tokens do not tell where each piece begins."""
-        groups = [pieces[start : start + _GROUP] for start in range(0, len(pieces), _GROUP)]
-        bags = self.plain.bags([b"".join(group)[len(self.rules.prefix) :].decode() for group in groups])
         assert self.rules.begins_piece is not None
+        texts = words.slices(_GROUP)
+        bags = self.plain.bags([text[len(self.rules.prefix) :] for text in texts])
         begins = np.flatnonzero(self.rules.begins_piece[bags.ids])
         begun = np.diff(np.searchsorted(begins, bags.offsets))
-        expected = np.array([len(group) for group in groups], np.int64)
-        starts, counts = np.zeros(len(pieces), np.int64), np.full(len(pieces), NOT_ALONE)
+        expected = np.diff(np.arange(len(texts)) * _GROUP, append=len(words.starts))
+        starts, counts = np.zeros(len(words.starts), np.int64), np.full(len(words.starts), NOT_ALONE)
         # Every piece begins with such a token. If there are no more of them, there are none within a piece.
         clear, of_clear = np.repeat(begun == expected, expected), np.repeat(begun == expected, begun)
         starts[clear] = begins[of_clear]
         counts[clear] = np.diff(begins, append=len(bags.ids))[of_clear]
         return Tokenized(bags.ids, starts, counts)
 
-    def _tokenize_singly(self, pieces: Sequence[str]) -> Tokenized:
+    def _tokenize_singly(self, words: Words) -> Tokenized:
         """Tokenize each piece as a text."""
-        texts, before = zip(*map(self._text_of, pieces), strict=True)
+        texts, before = zip(*map(self._text_of, words.slices()), strict=True)
         bags = self.plain.bags(texts)
         return Tokenized(bags.ids, bags.offsets[:-1] + before, np.diff(bags.offsets) - before)
 
