@@ -48,7 +48,7 @@ from wordllama_st.training.losses import DistillationLoss
 from wordllama_st.training.static_model import embedding_weight
 from wordllama_st.training.supervised import default_learning_rate
 from wordllama_st.training.teacher import CachedTeacher
-from wordllama_st.training.vectors import LEARNING_RATE_FACTOR
+from wordllama_st.training.vectors import LEARNING_RATE_FACTOR, SIMILARITY_WEIGHT
 from wordllama_st.training.views import SPAN, THINNED, WHOLE
 
 Vectors = npt.NDArray[Any]
@@ -135,18 +135,21 @@ class Experiment:
         *,
         texts: Sequence[str] | None = None,
         vectors: Vectors | None = None,
-        dim: int = 256,
+        dim: int | None = None,
         kept: Sequence[int] = (WHOLE, THINNED, SPAN),
         pseudo_queries: bool = False,
         codebook: Codebook | None = None,
         head: ResidualMLP | None = None,
         epochs: float = 10,
         batch_size: int | None = None,
+        several_dims: bool = False,
+        similarity_weight: float = SIMILARITY_WEIGHT,
     ) -> tuple[SentenceTransformer, Vectors]:
         """Adapt as the recipe does, and return the static model and the axes of the vectors [D, d]."""
         texts = self.texts if texts is None else texts
         index = make_index(texts, self.vectors if vectors is None else vectors, dim=dim, hold_out=0.02, seed=seed)
         chosen = list(index.documents(index.trained))
+        dim = index.components.shape[1]
         start = build_model(codebook or self.codebook, dim, token_weights="corpus", corpus=chosen)
         distillation.initialize_by_least_squares(start, chosen, index.components[index.trained], seed=seed)
         model, targets, questions = bake(start), index.components, []
@@ -160,6 +163,8 @@ class Experiment:
             model if head is None else SentenceTransformer(modules=[*model, head]),
             rows,
             targets,
+            dims=None if several_dims else [dim],
+            similarity_weight=similarity_weight,
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=LEARNING_RATE_FACTOR * default_learning_rate(model),
@@ -316,7 +321,7 @@ def variants(experiment: Experiment) -> dict[str, Callable[[int], list[float]]]:
             return experiment.score(*experiment.train(seed, **arguments))
 
     def with_head(seed: int) -> list[float]:
-        head = ResidualMLP(256)
+        head = ResidualMLP(vectors.shape[1])
         model, axes = experiment.train(seed, head=head)
         print(f"  the MLP takes {head.microseconds():.0f} µs a query in NumPy")
         return experiment.score(model, axes, queries=SentenceTransformer(modules=[*model, head]))
@@ -341,8 +346,7 @@ def variants(experiment: Experiment) -> dict[str, Callable[[int], list[float]]]:
     def some_documents(seed: int, count: int) -> list[float]:
         chosen = Random(seed).sample(range(len(texts)), count)
         own = [texts[number] for number in chosen]
-        dim = min(256, vectors.shape[1])
-        return experiment.score(*experiment.train(seed, texts=own, vectors=vectors[chosen], dim=dim))
+        return experiment.score(*experiment.train(seed, texts=own, vectors=vectors[chosen]))
 
     def among_others(seed: int, count: int) -> list[float]:
         others = docstrings(count - len(texts))
@@ -374,8 +378,11 @@ def variants(experiment: Experiment) -> dict[str, Callable[[int], list[float]]]:
         "5 epochs": partial(train, epochs=5),
         "20 epochs": partial(train, epochs=20),
         "batches of 256": partial(train, batch_size=256),
+        "similarities of weight 1": partial(train, similarity_weight=1.0),
+        "similarities of weight 8": partial(train, similarity_weight=8.0),
+        "similarities of weight 1 at several dims": partial(train, similarity_weight=1.0, several_dims=True),
         "128 dims": partial(train, dim=128),
-        "every dim": partial(train, dim=vectors.shape[1]),
+        "256 dims": partial(train, dim=256),
         "documents in int8": partial(stored, store=int8),
         "documents in signs": partial(stored, store=np.sign),
     }

@@ -143,6 +143,12 @@ def test_components_without_room_are_one_error(vectors: npt.NDArray[np.float32])
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.parametrize(("dim", "learned"), [(300, 300), (511, 511), (512, 256)])
+def test_every_axis_is_learned_unless_a_part_makes_a_smaller_model(dim: int, learned: int) -> None:
+    vectors = np.random.default_rng(0).normal(size=(len(DOCUMENTS), dim))
+    assert make_index(DOCUMENTS, vectors, dim=None, hold_out=0.1, seed=0).components.shape == (300, learned)
+
+
 def test_vectors_of_many_dimensions_make_two_factors(tmp_path: Path) -> None:
     """The space is the released model's, of 64 dims, turned into 1,024; 256 of these are learned."""
     table = StaticEncoder.from_pretrained(EMBEDDER).table.plain()

@@ -34,8 +34,6 @@ from wordllama_st.training.supervised import STAY_CLOSE
 from wordllama_st.training.teacher import CachedTeacher, load_teacher
 from wordllama_st.training.vectors import train_on_index
 
-#: Principal axes that are learned for vectors of more dimensions, unless a dim is given; the others carry little.
-LEARNED_DIM = 256
 #: Shares of the documents that are held out.
 HOLD_OUT_OF_INDEX, HOLD_OUT_OF_STRUCTURE = 0.02, 0.15
 
@@ -132,7 +130,7 @@ def adapt(
         embedder = CachedTeacher(load_teacher(teacher), cache, show_progress_bar)
     texts, known = _documents_and_vectors(corpus, embedder)
     hold_out = HOLD_OUT_OF_INDEX if hold_out is None else hold_out
-    index = make_index(texts, known, dim=dim or LEARNED_DIM, hold_out=hold_out, seed=seed)
+    index = make_index(texts, known, dim=dim, hold_out=hold_out, seed=seed)
     start = _start(codebook, index, seed)
     static = bake(start)
     report = train_on_index(

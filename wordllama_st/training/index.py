@@ -13,9 +13,12 @@ import numpy.typing as npt
 from wordllama_st.disk import temporary_file
 from wordllama_st.errors import ArgumentError, DatasetError
 from wordllama_st.training.distillation import CHUNK, MIN_TEXTS, SAMPLE, principal_axes, sample
+from wordllama_st.training.static_model import SMALLER_AS_FACTORS
 
 #: Vectors whose mean has at least this length are all alike: every query finds all documents or none.
 ALL_ALIKE = 0.9999
+#: Principal axes that are kept where the others would make a model at least twice as large; they carry little.
+LEARNED_DIM = 256
 #: Documents that are held out, at most.
 MAX_HELD_OUT = 500
 
@@ -83,13 +86,15 @@ def distinct_documents(texts: Sequence[str]) -> npt.NDArray[np.intp]:
     return numbers
 
 
-def make_index(texts: Sequence[str], vectors: npt.NDArray[Any], *, dim: int, hold_out: float, seed: int) -> Index:
+def make_index(
+    texts: Sequence[str], vectors: npt.NDArray[Any], *, dim: int | None, hold_out: float, seed: int
+) -> Index:
     """Check documents and their vectors, leave out empty and repeated documents, and hold a share of the others out.
 
     Args:
         texts: n documents.
         vectors: Their vectors [n, D], of any length other than zero; possibly mapped from a file.
-        dim: d, how many principal axes to keep, at most D.
+        dim: d, how many principal axes to keep, at most D. None keeps all, or 256 of 512 and more.
         seed: Of the choice of documents to hold out.
 
     Raises:
@@ -112,8 +117,10 @@ def make_index(texts: Sequence[str], vectors: npt.NDArray[Any], *, dim: int, hol
     if np.linalg.norm(total) / len(numbers) > ALL_ALIKE:
         raise ArgumentError("The vectors are all alike, so that nothing can be learned from them.")
     axes = principal_axes(unit for _, unit in unit_chunks(vectors, sample(numbers, SAMPLE, seed)))
+    if dim is None and len(axes) >= SMALLER_AS_FACTORS * LEARNED_DIM:
+        dim = LEARNED_DIM
     leading = np.ascontiguousarray(axes[:, :dim])
-    with temporary_file() as file:  # of a million documents, they are half a gigabyte
+    with temporary_file() as file:  # of a million documents, they are most of a gigabyte
         for _, unit in unit_chunks(vectors, numbers):
             # Not into a mapping: where its disk is full, the process dies of SIGBUS.
             file.write((unit @ leading).astype(np.float16).data)
