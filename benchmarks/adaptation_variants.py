@@ -378,9 +378,11 @@ def variants(experiment: Experiment) -> dict[str, Callable[[int], list[float]]]:
         "5 epochs": partial(train, epochs=5),
         "20 epochs": partial(train, epochs=20),
         "batches of 256": partial(train, batch_size=256),
-        "similarities of weight 1": partial(train, similarity_weight=1.0),
         "similarities of weight 8": partial(train, similarity_weight=8.0),
-        "similarities of weight 1 at several dims": partial(train, similarity_weight=1.0, several_dims=True),
+        "similarities of weight 16": partial(train, similarity_weight=16.0),
+        "256 dims, similarities of weight 1 at several": partial(
+            train, dim=256, similarity_weight=1.0, several_dims=True
+        ),
         "128 dims": partial(train, dim=128),
         "256 dims": partial(train, dim=256),
         "documents in int8": partial(stored, store=int8),
