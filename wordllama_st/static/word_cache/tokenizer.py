@@ -199,8 +199,9 @@ class WordTokenizer:
         alone, simple = self._stand_alone(words), self._are_simple(words)
         nothing = np.zeros(len(alone), np.int64)
         tokenized = Tokenized(np.empty(0, np.int32), nothing, nothing + NOT_ALONE)
-        for ways, tokenize in ((simple, self._tokenize_together), (True, self._tokenize_singly)):
-            positions = np.flatnonzero(alone & ways & (tokenized.counts == NOT_ALONE))
+        # Singly, what is not simple, and what is when its tokens together do not tell.
+        for chosen, tokenize in ((alone & simple, self._tokenize_together), (alone, self._tokenize_singly)):
+            positions = np.flatnonzero(chosen & (tokenized.counts == NOT_ALONE))
             if len(positions):
                 tokenized = tokenized.replaced(positions, tokenize(words.at(positions).joined()))
         return tokenized
