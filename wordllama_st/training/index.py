@@ -17,7 +17,7 @@ from wordllama_st.training.static_model import SMALLER_AS_FACTORS
 
 #: Vectors whose mean has at least this length are all alike: every query finds all documents or none.
 ALL_ALIKE = 0.9999
-#: Principal axes that are kept where the others would make a model at least twice as large; they carry little.
+#: Principal axes that are kept where the others would make a model at least twice as large; the others carry little.
 LEARNED_DIM = 256
 #: Documents that are held out, at most.
 MAX_HELD_OUT = 500

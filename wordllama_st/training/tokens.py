@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from wordllama_st.disk import temporary_file
+from wordllama_st.static.word_cache.table import positions_of_runs
 
 #: Texts that are tokenized at a time, and values that are counted at a time.
 _TEXTS, _VALUES = 1024, 2**24
@@ -47,8 +48,7 @@ class StoredRows:
         """Return the values of some rows, one row behind the other, and the length of each."""
         begins = np.where(rows > 0, self.ends[rows - 1], 0)
         lengths = self.ends[rows] - begins
-        firsts = lengths.cumsum() - lengths
-        return self.values[np.arange(lengths.sum()) + np.repeat(begins - firsts, lengths)], lengths
+        return self.values[positions_of_runs(begins, lengths)], lengths
 
 
 def id_dtype(tokenizer: Tokenizer) -> type[np.unsignedinteger[Any]]:

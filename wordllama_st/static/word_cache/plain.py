@@ -54,9 +54,11 @@ def _renew_locks() -> None:
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=_renew_locks)
 
-#: Characters after which gigatoken is worth its import, and those in one call that are worth the two milliseconds that
-#: it takes for the shortest text. To tokenizers, a text is as much work as some characters more.
-WORTH_LOADING, WORTH_CALLING, _CHARACTERS_OF_A_TEXT = 2**21, 2**12, 8
+#: Characters after which gigatoken is worth its import.
+WORTH_LOADING = 2**21
+#: Characters in one call that are worth the two milliseconds which it takes for the shortest text; and those that each
+#: text counts for beside its own, since it is some work to tokenizers.
+WORTH_CALLING, _CHARACTERS_OF_A_TEXT = 2**12, 8
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,13 @@ _MASKS: dict[int, Rows] = {
 }
 
 
+def positions_of_runs(starts: Integers, lengths: Integers) -> Integers:
+    """Return the positions of values that lie in runs, one run behind the other, of each run's start and length."""
+    positions: Integers = np.repeat(starts - (lengths.cumsum() - lengths), lengths)
+    positions += np.arange(len(positions))
+    return positions
+
+
 @dataclass(frozen=True)
 class Words:
     """Words in a buffer of UTF-8.
@@ -64,11 +71,8 @@ class Words:
 
     def joined(self) -> Words:
         """Put the words end to end in a buffer of their own."""
-        starts = self.lengths.cumsum() - self.lengths
-        positions = np.repeat(self.starts - starts, self.lengths)
-        positions += np.arange(len(positions))
-        joined = np.frombuffer(self.buffer, np.uint8)[positions].tobytes()
-        return Words(joined + bytes(WIDTHS[-1]), starts, self.lengths)
+        joined = np.frombuffer(self.buffer, np.uint8)[positions_of_runs(self.starts, self.lengths)].tobytes()
+        return Words(joined + bytes(WIDTHS[-1]), self.lengths.cumsum() - self.lengths, self.lengths)
 
     def slices(self, size: int = 1) -> list[str]:
         """Cut words that lie end to end out of the buffer, so many at a time."""
@@ -128,9 +132,7 @@ class Tokenized:
         if kernel is not None:
             kernel.gather(self.pool, self.starts, counts, ids)
         else:
-            positions = np.repeat(self.starts - (counts.cumsum() - counts), counts)
-            positions += np.arange(len(positions))
-            self.pool.take(positions, out=ids)
+            self.pool.take(positions_of_runs(self.starts, counts), out=ids)
         return ids
 
 
